@@ -1,0 +1,21 @@
+/** lib: small tools without a troupe word and without I/O. */
+export {
+  bool,
+  bytes,
+  type Codec,
+  CodecError,
+  decode,
+  type Decoded,
+  encode,
+  float,
+  json,
+  list,
+  oneOf,
+  optional,
+  Reader,
+  struct,
+  text,
+  uint,
+  union,
+  Writer,
+} from "./codec.ts"

@@ -1,0 +1,2 @@
+/** node: what a node does, over the parts it is handed. */
+export type * from "./parts.ts"

@@ -1,0 +1,74 @@
+/** Nodes as the cluster sees them: identity and role (replicated), facts (gossip, never authoritative). */
+import * as z from "zod"
+
+/** What a node says of itself by gossip. */
+export const Facts = z.strictObject({
+  peerId: z.string(),
+  name: z.string(),
+  /** Strictly increasing per boot: later facts replace earlier ones of the same boot. */
+  sequence: z.int(),
+  boot: z.string(),
+  version: z.string(),
+  os: z.string(),
+  arch: z.string(),
+  cores: z.int(),
+  memoryBytes: z.number(),
+  freeMemoryBytes: z.number(),
+  load1: z.number(),
+  labels: z.record(z.string(), z.string()),
+  tools: z.array(z.string()),
+  /** Attempts running now, and the most it takes at once. */
+  running: z.int(),
+  capacity: z.int(),
+  diskFreeBytes: z.number(),
+  /** Base URL of this node's REST API as others can reach it; empty when it is on loopback only. */
+  api: z.string(),
+})
+export type Facts = z.infer<typeof Facts>
+
+export const MemberRole = z.enum(["voter", "standby", "worker"])
+export type MemberRole = z.infer<typeof MemberRole>
+
+/** A member row of the replicated state. */
+export const Member = z.strictObject({
+  /** Log index of the entry that admitted it; 1 for the founder. Never reused. */
+  id: z.int(),
+  peerId: z.string(),
+  name: z.string(),
+  /** Multiaddrs without the peer id, e.g. `/ip4/10.77.0.2/tcp/8771`. */
+  addresses: z.array(z.string()),
+  role: MemberRole,
+  /** `never`: not to become a voter. */
+  voter: z.enum(["auto", "never"]),
+  /** Static facts of its last hello; the scheduler's needs are checked against these. */
+  os: z.string(),
+  arch: z.string(),
+  cores: z.int(),
+  memoryBytes: z.number(),
+  labels: z.record(z.string(), z.string()),
+  tools: z.array(z.string()),
+  capacity: z.int(),
+})
+export type Member = z.infer<typeof Member>
+
+/** The part of a member that the node itself declares and may change. */
+export type MemberDeclaration = Omit<Member, "id" | "role">
+
+/** How to reach a node. */
+export interface PeerRef {
+  readonly peerId: string
+  /** Multiaddrs without peer id; may be empty when a connection exists. */
+  readonly addresses: readonly string[]
+}
+
+/** node.json: which cluster and member a data directory is. */
+export const Identity = z.strictObject({
+  format: z.literal(1),
+  peerId: z.string(),
+  clusterId: z.string(),
+  cluster: z.string(),
+  memberId: z.int(),
+  /** Clusters that dissolved, and into what: a durable redirect for late members. */
+  redirects: z.array(z.strictObject({ from: z.string(), into: z.string() })),
+})
+export type Identity = z.infer<typeof Identity>

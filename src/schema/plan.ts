@@ -1,0 +1,157 @@
+/** The plan: what every document compiles to and the only thing that is executed. Replicated as it is. */
+import * as z from "zod"
+
+/** SHA-256 of some bytes, lower-case hex, no prefix. */
+export const Digest = z.string().regex(/^[0-9a-f]{64}$/)
+export type Digest = z.infer<typeof Digest>
+
+/** When a task may start, seen from another group: all members of `group` must have reached `on`.
+ *  `finished` = ended in any way, or skipped; `succeeded` = ended well. */
+export const Edge = z.strictObject({
+  group: z.string(),
+  on: z.enum(["started", "ready", "succeeded", "finished"]),
+})
+export type Edge = z.infer<typeof Edge>
+
+/** How a task says that it is ready. `structured_stdout` looks for `"event":"server_ready"` in a line of stdout. */
+export const Readiness = z.discriminatedUnion("method", [
+  z.strictObject({ method: z.literal("structured_stdout"), timeoutMs: z.int().positive() }),
+  z.strictObject({
+    method: z.literal("stdout_match"),
+    pattern: z.string(),
+    timeoutMs: z.int().positive(),
+  }),
+  /** host and port may hold `${…}`; they are strings until the task is assigned. */
+  z.strictObject({
+    method: z.literal("tcp_connect"),
+    host: z.string(),
+    port: z.string(),
+    timeoutMs: z.int().positive(),
+  }),
+  z.strictObject({
+    method: z.literal("delay"),
+    delayMs: z.int().nonnegative(),
+    timeoutMs: z.int().positive(),
+  }),
+])
+export type Readiness = z.infer<typeof Readiness>
+
+/** What a node must be or have. Checked in this order; the first that fails is what `explain` names. */
+export const Needs = z.strictObject({
+  /** Node name or member id, as written in `agent:`. */
+  node: z.string().optional(),
+  os: z.string().optional(),
+  arch: z.string().optional(),
+  cores: z.int().positive().optional(),
+  memoryBytes: z.int().positive().optional(),
+  /** Every pair must match. */
+  labels: z.record(z.string(), z.string()).optional(),
+  /** Programs that must be on the node's PATH. */
+  tools: z.array(z.string()).optional(),
+})
+export type Needs = z.infer<typeof Needs>
+
+/** A file laid into the task's working directory before it starts. */
+export const StagedFile = z.strictObject({
+  path: z.string(),
+  digest: Digest,
+  bytes: z.int().nonnegative(),
+})
+export type StagedFile = z.infer<typeof StagedFile>
+
+/** What a task does. Strings of a `process` may hold `${…}`, resolved when it is assigned, never by a shell. */
+export const Work = z.discriminatedUnion("driver", [
+  z.strictObject({
+    driver: z.literal("process"),
+    argv: z.array(z.string()).min(1),
+    env: z.record(z.string(), z.string()),
+    /** Absolute, or undefined for the attempt's own directory (if `directory`) or the node's work directory. */
+    cwd: z.string().optional(),
+    /** Gives every attempt a directory of its own; needed by `files` and `artifacts`. */
+    directory: z.boolean(),
+    files: z.array(StagedFile),
+    readiness: Readiness.optional(),
+  }),
+  z.discriminatedUnion("verb", [
+    /** Brings the staged files to this node's blob store ahead of the role that needs them. */
+    z.strictObject({
+      driver: z.literal("builtin"),
+      verb: z.literal("stage"),
+      files: z.array(StagedFile),
+    }),
+    /** Turns the logs and artifacts of `group`'s members on this node into blobs and reports them as outputs. */
+    z.strictObject({ driver: z.literal("builtin"), verb: z.literal("collect"), group: z.string() }),
+    /** Brings every output of the run to this node and lays out the bundle's tree (not yet hashed). */
+    z.strictObject({ driver: z.literal("builtin"), verb: z.literal("bundle") }),
+    /** Reads the tree and adds `analysis/summary.json`. */
+    z.strictObject({ driver: z.literal("builtin"), verb: z.literal("analyze") }),
+    /** Compares with a baseline bundle (a packed bundle's digest) and adds `analysis/diff.json`. */
+    z.strictObject({
+      driver: z.literal("builtin"),
+      verb: z.literal("diff"),
+      baseline: Digest,
+    }),
+    /** Writes the hashes last, packs, and makes the second copy. */
+    z.strictObject({ driver: z.literal("builtin"), verb: z.literal("seal") }),
+  ]),
+])
+export type Work = z.infer<typeof Work>
+
+export const TaskGroup = z.strictObject({
+  /** `[a-z0-9][a-z0-9_.-]*`; a task is `<name>` when count is 1, else `<name>[i]`. */
+  name: z.string(),
+  count: z.int().positive(),
+  work: Work,
+  needs: Needs,
+  /** Place on the node where member 0 of that group was last placed (that group must come before). */
+  with: z.string().optional(),
+  /** Soft: prefer a node that holds the outputs of this run. */
+  nearOutputs: z.boolean(),
+  after: z.array(Edge),
+  /** batch ends by itself; server is stopped when every group that depends on it has finished; service is restarted. */
+  life: z.enum(["batch", "server", "service"]),
+  /** Further tries after the first. */
+  retries: z.int().nonnegative(),
+  backoffMs: z.int().nonnegative(),
+  /** Per attempt, from its start. */
+  deadlineMs: z.int().positive().optional(),
+  graceMs: z.int().nonnegative(),
+  /** What happens when the node of a running attempt is lost. */
+  onLoss: z.enum(["fail", "wait", "requeue"]),
+  /** Globs relative to the attempt's directory. */
+  artifacts: z.array(z.string()),
+  /** The phase of the run's view that this group belongs to when assigned but not finished. */
+  phase: z.string(),
+  /** false: its failure does not make the run fail (analysis, diff). */
+  vital: z.boolean(),
+  /** true: a user's task whose outcome decides the verdict; false: bookkeeping (stage, collect, bundle, …). */
+  role: z.boolean(),
+})
+export type TaskGroup = z.infer<typeof TaskGroup>
+
+export const Plan = z.strictObject({
+  version: z.literal(1),
+  kind: z.enum(["manifest"]),
+  /** What the user called the run; the leader appends `-2`, `-3`… to a label that is taken. */
+  label: z.string(),
+  groups: z.array(TaskGroup),
+  /** Names of the phases of the view, in order. */
+  phases: z.array(z.string()),
+  /** Whole run, from acceptance. */
+  timeoutMs: z.int().positive(),
+  /** Files that go into the bundle as they are: `manifest.yaml`, `profile.yaml`, … */
+  documents: z.array(StagedFile),
+  /** Further variables for `${…}`, e.g. `network.target_port`. */
+  variables: z.record(z.string(), z.string()),
+  /** Checked against an IP pattern after placement, with the message of the manifest check. */
+  addresses: z.array(z.strictObject({ path: z.string(), value: z.string() })),
+  /** The checked manifest in the original's key names; written into manifest_resolved.yaml. Opaque to the engine. */
+  resolved: z.record(z.string(), z.unknown()),
+  bundleFormat: z.enum(["dir", "zip"]),
+})
+export type Plan = z.infer<typeof Plan>
+
+/** `server` of a group of one, `shard[3]` of a larger group. */
+export function taskName(group: Pick<TaskGroup, "name" | "count">, index: number): string {
+  return group.count === 1 ? group.name : `${group.name}[${index}]`
+}

@@ -1,0 +1,149 @@
+/** Bodies of requests and answers that more than one room speaks: api, client, cli and the node's forwarding. */
+import * as z from "zod"
+import { Digest } from "./plan.ts"
+import { Facts, Member } from "./member.ts"
+import { Run } from "./run.ts"
+
+/** `run_id` and labels: safe as a directory name. */
+export const Label = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/)
+
+/** A run manifest, handed in with the digests of the files that it names (uploaded before by PUT /v1/blobs). */
+export const SubmitRun = z.strictObject({
+  /** The YAML text as the user wrote it. */
+  document: z.string().max(1 << 20),
+  /** Its name, for messages. */
+  file: z.string().default("manifest.yaml"),
+  /** `--agent role=transport`. */
+  agents: z.record(z.string(), z.string()).default({}),
+  /** Path as written in the manifest → uploaded blob. */
+  files: z
+    .record(
+      z.string(),
+      z.strictObject({ digest: Digest, bytes: z.int().nonnegative(), absolute: z.string() }),
+    )
+    .default({}),
+  lenient: z.boolean().default(false),
+  timeoutMs: z.int().positive().optional(),
+  analyze: z.boolean().default(true),
+  diff: z.boolean().default(true),
+})
+export type SubmitRun = z.infer<typeof SubmitRun>
+export type SubmitRunInput = z.input<typeof SubmitRun>
+
+/** One line of `--print-plan`: a task on a node, or the first constraint that fails there. */
+export const PlacementView = z.strictObject({
+  task: z.string(),
+  /** Node it would go to; absent when none fits. */
+  node: z.string().optional(),
+  command: z.array(z.string()),
+  after: z.array(z.string()),
+  /** Per node that does not fit: the first failing constraint. */
+  rejected: z.array(z.strictObject({ node: z.string(), reason: z.string() })),
+})
+export type PlacementView = z.infer<typeof PlacementView>
+
+export const PlanView = z.strictObject({
+  label: z.string(),
+  profile: z.string().optional(),
+  profileChecksum: z.string().optional(),
+  timeoutMs: z.int(),
+  placements: z.array(PlacementView),
+  warnings: z.array(z.string()),
+  /** Text of manifest_resolved.yaml. */
+  resolved: z.string(),
+})
+export type PlanView = z.infer<typeof PlanView>
+
+export const RunList = z.strictObject({ items: z.array(Run), nextCursor: z.string().optional() })
+export type RunList = z.infer<typeof RunList>
+
+/** One node in `cluster list` and GET /v1/nodes. */
+export const NodeView = z.strictObject({
+  member: Member,
+  leader: z.boolean(),
+  /** connected: answers the leader now · silent: does not, for `silentMs` */
+  state: z.enum(["connected", "silent"]),
+  silentMs: z.number(),
+  facts: Facts.optional(),
+  self: z.boolean(),
+})
+export type NodeView = z.infer<typeof NodeView>
+
+export const ClusterStatus = z.strictObject({
+  cluster: z.string(),
+  clusterId: z.string(),
+  /** This node. */
+  node: z.string(),
+  memberId: z.int(),
+  peerId: z.string(),
+  role: z.enum(["voter", "standby", "worker", "joining"]),
+  raftState: z.enum(["leader", "follower", "candidate", "pre-candidate", "none"]),
+  leader: z.string().optional(),
+  leaderId: z.int(),
+  term: z.int(),
+  commit: z.int(),
+  applied: z.int(),
+  /** Name → member id. */
+  voters: z.array(z.string()),
+  standbys: z.array(z.string()),
+  pristine: z.boolean(),
+  nodes: z.array(NodeView),
+})
+export type ClusterStatus = z.infer<typeof ClusterStatus>
+
+export const HealthView = z.strictObject({
+  status: z.enum(["ok", "degraded", "no-leader", "joining"]),
+  /** How many voters may die right now without stopping the cluster. */
+  survives: z.int().nonnegative(),
+  /** Copies that an accepted run has now. */
+  copies: z.int().nonnegative(),
+  leader: z.string().optional(),
+  term: z.int(),
+  node: z.string(),
+  cluster: z.string(),
+  /** Sentences, worst first: what is wrong and what to do. */
+  notes: z.array(z.string()),
+  /** Measured on this node, ms. */
+  loopDelayP99Ms: z.number(),
+  fsyncP99Ms: z.number(),
+  electionTimeoutMs: z.number(),
+})
+export type HealthView = z.infer<typeof HealthView>
+
+/** A piece of one stream of one task. */
+export const LogChunk = z.strictObject({
+  task: z.string(),
+  attempt: z.int(),
+  node: z.string(),
+  stream: z.enum(["stdout", "stderr"]),
+  /** Byte offset of `data` in the stream, and the offset after it. */
+  offset: z.int().nonnegative(),
+  next: z.int().nonnegative(),
+  /** Base64. */
+  data: z.string(),
+  /** No more will come. */
+  ended: z.boolean(),
+})
+export type LogChunk = z.infer<typeof LogChunk>
+
+/** RFC 9457. */
+export const Problem = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().optional(),
+  code: z.string(),
+  errors: z
+    .array(
+      z.strictObject({
+        path: z.string(),
+        message: z.string(),
+        file: z.string().optional(),
+        line: z.int().optional(),
+        column: z.int().optional(),
+      }),
+    )
+    .optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+})
+export type Problem = z.infer<typeof Problem>

@@ -1,0 +1,210 @@
+/** Commands that are proposed, and the table view that applying them reads and writes. */
+import type {
+  BundleRef,
+  Ending,
+  Member,
+  MemberDeclaration,
+  MemberRole,
+  Output,
+  Plan,
+  Run,
+  RunEvent,
+  Task,
+} from "../schema/index.ts"
+
+/** One task of a run by name parts. */
+export interface TaskRef {
+  readonly run: string
+  readonly group: string
+  readonly index: number
+}
+
+/** A placement that the leader computed; apply checks it again against the rows and drops it when stale. */
+export interface Placement extends TaskRef {
+  readonly attempt: number
+  readonly node: number
+  readonly lease: number
+  readonly address: string
+}
+
+export interface SubmitItem {
+  readonly principal: string
+  readonly key: string
+  /** Hash of the request body: same key with another body is a conflict. */
+  readonly bodyHash: string
+  readonly entryNode: string
+  readonly plan: Plan
+  /** Computed by the leader for tasks with no unmet edge; may be empty. `run` is ignored (not known yet). */
+  readonly placements: readonly Placement[]
+}
+
+/** What a node says of an attempt. Reports with another fence than the task's live attempt are ignored. */
+export interface ReportItem extends TaskRef {
+  readonly attempt: number
+  readonly fence: number
+  readonly state: "started" | "ready" | "ended"
+  /** Node wall clock, ms. */
+  readonly at: number
+  /** With state ended. */
+  readonly ending?: Ending
+  readonly outputs?: readonly Output[]
+  /** From the seal task. */
+  readonly bundle?: Omit<BundleRef, "holders"> & { readonly holders: readonly number[] }
+}
+
+/** What the scheduler decides without any node's word. */
+export type DecideItem =
+  | { readonly kind: "run-timeout"; readonly run: string }
+  | { readonly kind: "unplaceable"; readonly task: TaskRef; readonly reason: string }
+  /** An attempt on a node whose session is lost, by the task's onLoss policy. */
+  | {
+      readonly kind: "attempt-lost"
+      readonly task: TaskRef
+      readonly fence: number
+      readonly reason: string
+    }
+
+/** One entry carries items of one type. `at` is the leader's wall clock; state time = max(previous, at). */
+export type Command =
+  | {
+      readonly type: "genesis"
+      readonly items: readonly [
+        {
+          readonly cluster: string
+          readonly clusterId: string
+          readonly founder: MemberDeclaration
+        },
+      ]
+    }
+  /** Idempotent by peer id: a member that is admitted again keeps its id and gets its declaration updated. */
+  | { readonly type: "admit"; readonly items: readonly MemberDeclaration[] }
+  | {
+      readonly type: "declare"
+      readonly items: readonly (Pick<Member, "id"> & { readonly declaration: MemberDeclaration })[]
+    }
+  /** Written beside the raft configuration change, so that faces can show roles. */
+  | {
+      readonly type: "role"
+      readonly items: readonly { readonly id: number; readonly role: MemberRole }[]
+    }
+  /** up: a new session of this boot (its lease id = this entry's index); lost: its node was not heard for too long. */
+  | {
+      readonly type: "session"
+      readonly items: readonly {
+        readonly node: number
+        readonly boot: string
+        readonly state: "up" | "lost"
+      }[]
+    }
+  /** Only valid while pristine; afterwards every member joins `into`. */
+  | {
+      readonly type: "dissolve"
+      readonly items: readonly [
+        {
+          readonly into: string
+          readonly peers: readonly { peerId: string; addresses: readonly string[] }[]
+        },
+      ]
+    }
+  | { readonly type: "submit"; readonly items: readonly SubmitItem[] }
+  | { readonly type: "assign"; readonly items: readonly Placement[] }
+  | { readonly type: "report"; readonly items: readonly ReportItem[] }
+  | { readonly type: "decide"; readonly items: readonly DecideItem[] }
+  | {
+      readonly type: "cancel"
+      readonly items: readonly { readonly run: string; readonly reason: string }[]
+    }
+export type CommandType = Command["type"]
+
+/** A committed entry as apply sees it. */
+export interface AppliedEntry {
+  readonly index: number
+  readonly term: number
+  readonly version: number
+  readonly at: number
+  readonly command: Command
+}
+
+export interface Session {
+  readonly node: number
+  /** Index of the entry that opened it. */
+  readonly lease: number
+  readonly boot: string
+  readonly state: "up" | "lost"
+  readonly at: number
+}
+
+export interface ClusterRow {
+  readonly cluster: string
+  readonly clusterId: string
+  readonly pristine: boolean
+  readonly dissolvedInto?: string
+  readonly dissolvedPeers?: readonly { peerId: string; addresses: readonly string[] }[]
+  /** State time, ms. */
+  readonly time: number
+}
+
+/** A task group's row: members without a row of their own are `untouched`, in the state that the group's row names. */
+export interface GroupRow {
+  readonly run: string
+  readonly name: string
+  /** Members that reached each mark, for edges. */
+  readonly started: number
+  readonly ready: number
+  readonly succeeded: number
+  readonly finished: number
+  readonly count: number
+  /** State of members that have no row. */
+  readonly untouched: "blocked" | "pending" | "finished"
+}
+
+/** Every table, its key and its row. Keys are strings that sort as written; see `keys.ts`. */
+export interface Tables {
+  readonly cluster: ClusterRow
+  readonly member: Member
+  readonly session: Session
+  readonly run: Run
+  readonly plan: Plan
+  readonly group: GroupRow
+  readonly task: Task
+  readonly event: RunEvent
+  readonly key: { readonly run: string; readonly bodyHash: string; readonly at: number }
+  readonly label: { readonly run: string; readonly next: number }
+}
+
+/** What apply reads: an ordered key-value view. Values are plain data, never mutated. */
+export interface View {
+  get(key: string): unknown
+  /** Keys that start with `prefix`, in order. */
+  range(prefix: string): Iterable<readonly [key: string, value: unknown]>
+}
+
+/** `value: undefined` deletes. */
+export interface Write {
+  readonly key: string
+  readonly value: unknown
+}
+
+/** The answer to the one who proposed item i of an entry. */
+export type ItemResult =
+  | { readonly ok: true; readonly id?: number; readonly run?: string; readonly existing?: boolean }
+  | {
+      readonly ok: false
+      readonly code: "conflict" | "not-found" | "stale" | "dissolved" | "not-pristine"
+      readonly detail: string
+    }
+
+/** What applying caused, for those who act on it (leader duties, SSE). Nothing correct depends on somebody listening. */
+export type StateEvent =
+  | { readonly type: "members-changed" }
+  | { readonly type: "session-changed"; readonly node: number }
+  | { readonly type: "run-changed"; readonly run: string }
+  | { readonly type: "attempt-assigned"; readonly task: TaskRef; readonly fence: number }
+  | { readonly type: "task-stopping"; readonly task: TaskRef; readonly reason: string }
+  | { readonly type: "dissolved"; readonly into: string }
+
+export interface Applied {
+  readonly writes: readonly Write[]
+  readonly events: readonly StateEvent[]
+  readonly results: readonly ItemResult[]
+}
