@@ -1,2 +1,3 @@
 /** node: what a node does, over the parts it is handed. */
 export type * from "./parts.ts"
+export type { Caller, EventPage, Metric, NodeFace, Waiting } from "./face.ts"

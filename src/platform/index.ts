@@ -1,2 +1,6 @@
 /** platform: clock, chance, log, and running a short tool with caps. */
-export type * from "./types.ts"
+export type { Clock, Logger, Random, Timer } from "./types.ts"
+export { createClock } from "./clock.ts"
+export { createRandom } from "./random.ts"
+export { createLogger, type LogLevel, silentLogger } from "./logger.ts"
+export { runTool, type ToolResult } from "./tool.ts"

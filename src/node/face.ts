@@ -1,0 +1,102 @@
+/** What a node can be asked for, at any node alike: the REST API stands on this and on nothing else of the node. */
+import type {
+  BundleRef,
+  ClusterStatus,
+  HealthView,
+  LogChunk,
+  NodeView,
+  PlanView,
+  RunEvent,
+  RunList,
+  RunView,
+  SubmitRun,
+} from "../schema/index.ts"
+
+/** Who asks. Without authentication every caller is `anonymous`. */
+export interface Caller {
+  readonly principal: string
+}
+
+export interface Waiting {
+  readonly signal: AbortSignal
+}
+
+export interface EventPage {
+  readonly events: readonly RunEvent[]
+  /** The id to ask after next time; undefined when there was none yet. */
+  readonly last: string | undefined
+  /** `after` has left the bounded table: show a full view and go on from `last`. */
+  readonly reset: boolean
+  /** The run is finished and this page holds its last event. */
+  readonly ended: boolean
+}
+
+/** One number for /metrics. */
+export interface Metric {
+  readonly name: string
+  readonly help: string
+  readonly type: "counter" | "gauge"
+  readonly labels?: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+/** Every call is forwarded to the leader where it must be; with none it waits 2 s, then ERR_NO_LEADER.
+ *  A leader lost in the middle of a write is ERR_UNKNOWN_OUTCOME: ask again with the same key. */
+export interface NodeFace {
+  readonly name: string
+  /** ERR_MANIFEST_INVALID, ERR_KEY_CONFLICT, ERR_BLOB_NOT_FOUND, ERR_UNPLACEABLE (named node unknown). */
+  submitRun(
+    request: SubmitRun,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }>
+  /** Validates, compiles and places as submitRun would, and changes nothing. */
+  planRun(request: SubmitRun, caller: Caller, options: Waiting): Promise<PlanView>
+  /** Newest first. `cursor` is the nextCursor of the page before. */
+  listRuns(
+    query: { state?: string | undefined; limit: number; cursor?: string | undefined },
+    options: Waiting,
+  ): Promise<RunList>
+  /** By id (`r-12`) or label; of several runs with one label the newest. ERR_RUN_NOT_FOUND. */
+  getRun(run: string, options: Waiting): Promise<RunView>
+  /** Idempotent; a finished run stays as it is. */
+  cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView>
+  /** Waits up to waitMs for events after `after` (an event id). */
+  readEvents(
+    run: string,
+    query: { after: string | undefined; limit: number; waitMs: number },
+    options: Waiting,
+  ): Promise<EventPage>
+  /** From the node that ran the attempt, or from the sealed bundle. Waits up to waitMs when there is nothing new.
+   *  `attempt` undefined = the newest. ERR_TASK_NOT_FOUND names the tasks there are. */
+  readLog(
+    run: string,
+    query: {
+      task: string
+      stream: "stdout" | "stderr"
+      attempt: number | undefined
+      offset: number
+      max: number
+      waitMs: number
+    },
+    options: Waiting,
+  ): Promise<LogChunk>
+  /** The packed bundle (tar of `<label>/…`). ERR_RUN_NOT_FINISHED, ERR_BUNDLE_NOT_FOUND. */
+  openBundle(
+    run: string,
+    options: Waiting,
+  ): Promise<{ run: RunView; bundle: BundleRef; read: AsyncIterable<Uint8Array> }>
+  /** Stored here and on one more node (if there is one) before it answers. ERR_BLOB_CORRUPT, ERR_LIMIT. */
+  putBlob(
+    digest: string,
+    source: AsyncIterable<Uint8Array>,
+    options: Waiting,
+  ): Promise<{ bytes: number; created: boolean }>
+  listNodes(options: Waiting): Promise<readonly NodeView[]>
+  clusterStatus(options: Waiting): Promise<ClusterStatus>
+  /** Never waits for a leader. */
+  health(): Promise<HealthView>
+  /** Ready = a member, with a leader known. */
+  ready(): { ready: boolean; checks: readonly { name: string; ok: boolean; detail?: string }[] }
+  metrics(): readonly Metric[]
+}
