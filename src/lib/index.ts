@@ -19,3 +19,5 @@ export {
   union,
   Writer,
 } from "./codec.ts"
+export { interpolate, variablesIn } from "./interpolate.ts"
+export { nearest } from "./nearest.ts"
