@@ -63,10 +63,10 @@ export class Writer {
     this.#length += 8
   }
 
-  raw(bytes: Uint8Array): void {
-    this.#room(bytes.length)
-    this.#bytes.set(bytes, this.#length)
-    this.#length += bytes.length
+  raw(part: Uint8Array): void {
+    this.#room(part.length)
+    this.#bytes.set(part, this.#length)
+    this.#length += part.length
   }
 
   finish(): Uint8Array {
@@ -79,9 +79,9 @@ export class Reader {
   readonly #view: DataView
   #at = 0
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  constructor(input: Uint8Array) {
+    this.#bytes = input
+    this.#view = new DataView(input.buffer, input.byteOffset, input.byteLength)
   }
 
   get left(): number {
@@ -119,9 +119,9 @@ export class Reader {
   raw(length: number): Uint8Array {
     if (length > this.left)
       throw new CodecError(`${length} bytes wanted at ${this.#at}, ${this.left} left`)
-    const bytes = this.#bytes.subarray(this.#at, this.#at + length)
+    const start = this.#at
     this.#at += length
-    return bytes
+    return this.#bytes.subarray(start, start + length)
   }
 }
 
@@ -182,7 +182,11 @@ export function text(max: number): Codec<string> {
 export function json<T = unknown>(max: number): Codec<T> {
   const inner = text(max)
   return {
-    write: (writer, value) => inner.write(writer, JSON.stringify(value)),
+    write(writer, value) {
+      const written: string | undefined = JSON.stringify(value)
+      if (written === undefined) throw new CodecError("not a JSON value")
+      inner.write(writer, written)
+    },
     read(reader) {
       const raw = inner.read(reader)
       try {
@@ -236,7 +240,46 @@ export function list<T>(inner: Codec<T>, max: number): Codec<readonly T[]> {
   }
 }
 
-type Optionals<F> = { [K in keyof F]: undefined extends Decoded<F[K]> ? K : never }[keyof F]
+/** The same bytes as `list`, for shapes whose arrays are not readonly. */
+export function array<T>(inner: Codec<T>, max: number): Codec<T[]> {
+  const items = list(inner, max)
+  return { write: (writer, value) => items.write(writer, value), read: (r) => [...items.read(r)] }
+}
+
+/** String keys in the order of the object, at most `max` of them and 256 bytes each. */
+export function record<T>(inner: Codec<T>, max: number): Codec<Record<string, T>> {
+  const key = text(256)
+  return {
+    write(writer, value) {
+      const pairs = Object.entries(value)
+      if (pairs.length > max) throw new CodecError(`${pairs.length} keys, at most ${max}`)
+      writer.varint(pairs.length)
+      for (const [name, item] of pairs) {
+        key.write(writer, name)
+        inner.write(writer, item)
+      }
+    },
+    read(reader) {
+      const length = reader.varint()
+      if (length > max) throw new CodecError(`${length} keys, at most ${max}`)
+      const pairs: [string, T][] = []
+      for (let index = 0; index < length; index++) {
+        pairs.push([key.read(reader), inner.read(reader)])
+      }
+      // Defines own properties, so that a key such as `__proto__` is a key like any other.
+      return Object.fromEntries(pairs)
+    },
+  }
+}
+
+/** Fields that may be left out; one of type unknown is written always. */
+type Optionals<F> = {
+  [K in keyof F]: unknown extends Decoded<F[K]>
+    ? never
+    : undefined extends Decoded<F[K]>
+      ? K
+      : never
+}[keyof F]
 type Struct<F> = { readonly [K in Exclude<keyof F, Optionals<F>>]: Decoded<F[K]> } & {
   readonly [K in Optionals<F>]?: Decoded<F[K]>
 }

@@ -1,5 +1,6 @@
 /** lib: small tools without a troupe word and without I/O. */
 export {
+  array,
   bool,
   bytes,
   type Codec,
@@ -13,6 +14,7 @@ export {
   oneOf,
   optional,
   Reader,
+  record,
   struct,
   text,
   uint,

@@ -63,6 +63,13 @@ export type DecideItem =
       readonly fence: number
       readonly reason: string
     }
+  /** An attempt that its node should have ended and did not, its deadline and a margin past: it counts no more. */
+  | {
+      readonly kind: "overdue"
+      readonly task: TaskRef
+      readonly fence: number
+      readonly reason: string
+    }
 
 /** One entry carries items of one type. `at` is the leader's wall clock; state time = max(previous, at). */
 export type Command =

@@ -2,3 +2,37 @@
 export type { ConfState, Entry, EntryType, HardState, Message } from "../consensus/index.ts"
 export type { AppliedMark, LogBatch, LogMark, Row } from "./log.ts"
 export type { KeeperAttempt, LaunchSpec } from "./keeper.ts"
+export {
+  decodeEntry,
+  encodeEntries,
+  encodeEntry,
+  entryBytesMax,
+  type EntryData,
+  entryItemsMax,
+  entryVersion,
+  singleBytesMax,
+  UnknownVersionError,
+} from "./entry.ts"
+export { outputsMax } from "./fields.ts"
+export { decodeFrame, encodeFrame, type Frame, frameBytesMax, frameVersion } from "./frame.ts"
+export {
+  type AttemptRef,
+  type AttemptSummary,
+  ctlAnswer,
+  ctlBodyBytesMax,
+  type CtlRequest,
+  ctlRequest,
+  type Hello,
+  type JobAnswer,
+  jobAnswer,
+  type JobRequest,
+  jobRequest,
+  type JoinAnswer,
+  joinAnswer,
+  type JoinRequest,
+  joinRequest,
+  logBytesMax,
+  type MessageCodec,
+  messageVersion,
+  reportItemsMax,
+} from "./messages.ts"

@@ -1,0 +1,192 @@
+/** The data of a log entry: `{version, at, command}`, binary but for the plan, which is JSON. */
+import {
+  type Codec,
+  CodecError,
+  array,
+  encode,
+  json,
+  list,
+  oneOf,
+  optional,
+  Reader,
+  struct,
+  uint,
+  union,
+  Writer,
+} from "../lib/index.ts"
+import type { Plan } from "../schema/index.ts"
+import type { Command, DecideItem, Placement, ReportItem, SubmitItem } from "../state/index.ts"
+import * as fields from "./fields.ts"
+
+/** What this program writes and the newest that it reads. */
+export const entryVersion = 1
+/** Items of one entry. */
+export const entryItemsMax = 512
+/** Bytes of an entry of several items. */
+export const entryBytesMax = 256 * 1024
+/** Bytes of an entry of one item: a submit with its plan, or a report of many outputs. */
+export const singleBytesMax = 1024 * 1024
+
+/** An entry that a newer troupe wrote: this node must stop (exit 76) and never skip it. */
+export class UnknownVersionError extends Error {
+  override readonly name = "UnknownVersionError"
+}
+
+export interface EntryData {
+  readonly version: number
+  /** The leader's wall clock, ms. */
+  readonly at: number
+  readonly command: Command
+}
+
+const placementFields = {
+  ...fields.taskFields,
+  attempt: uint,
+  node: uint,
+  lease: uint,
+  address: fields.address,
+}
+const placement: Codec<Placement> = struct(placementFields)
+
+const submit: Codec<SubmitItem> = struct({
+  principal: fields.short,
+  key: fields.short,
+  bodyHash: fields.short,
+  entryNode: fields.short,
+  plan: json<Plan>(singleBytesMax),
+  placements: list(placement, 4096),
+})
+
+// Fields are optional without `undefined` in the commands, so the codec's own shape is adapted by hand.
+const reportShape = struct({
+  ...fields.taskFields,
+  attempt: uint,
+  fence: uint,
+  state: oneOf("started", "ready", "ended"),
+  at: fields.time,
+  ending: optional(fields.ending),
+  outputs: optional(list(fields.output, fields.outputsMax)),
+  bundle: optional(
+    struct({ digest: fields.digest, bytes: uint, files: uint, holders: list(uint, 256) }),
+  ),
+})
+/** Also what a worker sends: the leader proposes the item as it came. */
+export const reportItem: Codec<ReportItem> = {
+  write: (writer, value) => reportShape.write(writer, value),
+  read: (reader) => reportShape.read(reader) as ReportItem,
+}
+
+const decideItem: Codec<DecideItem> = union("kind", {
+  "run-timeout": struct({ run: fields.short }),
+  unplaceable: struct({ task: fields.taskRef, reason: fields.sentence }),
+  "attempt-lost": struct({ task: fields.taskRef, fence: uint, reason: fields.sentence }),
+  overdue: struct({ task: fields.taskRef, fence: uint, reason: fields.sentence }),
+})
+
+const genesis = struct({
+  cluster: fields.short,
+  clusterId: fields.short,
+  founder: fields.declaration,
+})
+const declare = struct({ id: uint, declaration: fields.declaration })
+const roleItem = struct({ id: uint, role: fields.role })
+const session = struct({ node: uint, boot: fields.short, state: oneOf("up", "lost") })
+const dissolve = struct({ into: fields.short, peers: array(fields.peerRefRow, 256) })
+const cancel = struct({ run: fields.short, reason: fields.sentence })
+
+interface ItemCodec {
+  write(writer: Writer, value: never): void
+  read(reader: Reader): unknown
+}
+/** The position of a type is its number on the wire: append, never reorder or remove. */
+const itemCodecs: Record<Command["type"], ItemCodec> = {
+  genesis,
+  admit: fields.declaration,
+  declare,
+  role: roleItem,
+  session,
+  dissolve,
+  submit,
+  assign: placement,
+  report: reportItem,
+  decide: decideItem,
+  cancel,
+}
+const types = Object.keys(itemCodecs) as Command["type"][]
+
+function header(entry: EntryData, count: number): Writer {
+  const writer = new Writer()
+  writer.varint(entry.version)
+  writer.varint(types.indexOf(entry.command.type))
+  fields.time.write(writer, entry.at)
+  writer.varint(count)
+  return writer
+}
+
+/** CodecError when it has more items or bytes than an entry may have. */
+export function encodeEntry(entry: EntryData): Uint8Array {
+  const { items, type } = entry.command
+  if (items.length > entryItemsMax) {
+    throw new CodecError(`${items.length} items in an entry, at most ${entryItemsMax}`)
+  }
+  const writer = header(entry, items.length)
+  for (const item of items) itemCodecs[type].write(writer, item as never)
+  const encoded = writer.finish()
+  const max = items.length === 1 ? singleBytesMax : entryBytesMax
+  if (encoded.length > max) {
+    throw new CodecError(`an entry of ${encoded.length} bytes, at most ${max}`)
+  }
+  return encoded
+}
+
+/** Cuts a command of any number of items into as few entries as the limits allow, in order.
+ *  `count` items of the command went into each. CodecError when one item alone is too large. */
+export function encodeEntries(
+  entry: EntryData,
+): readonly { readonly data: Uint8Array; readonly count: number }[] {
+  const codec = itemCodecs[entry.command.type]
+  const entries: { data: Uint8Array; count: number }[] = []
+  let batch: Uint8Array[] = []
+  let size = 0
+  const close = (): void => {
+    if (batch.length === 0) return
+    const writer = header(entry, batch.length)
+    for (const item of batch) writer.raw(item)
+    entries.push({ data: writer.finish(), count: batch.length })
+    batch = []
+    size = 0
+  }
+  const headerMax = 32
+  for (const item of entry.command.items) {
+    const encoded = encode(codec as Codec<unknown>, item)
+    if (encoded.length + headerMax > singleBytesMax) {
+      throw new CodecError(`an item of ${encoded.length} bytes, at most ${singleBytesMax}`)
+    }
+    const full = batch.length >= entryItemsMax || size + encoded.length + headerMax > entryBytesMax
+    if (full) close()
+    batch.push(encoded)
+    size += encoded.length
+  }
+  close()
+  return entries
+}
+
+/** UnknownVersionError when a newer troupe wrote it; CodecError when it is damaged. */
+export function decodeEntry(data: Uint8Array): EntryData {
+  const reader = new Reader(data)
+  const version = reader.varint()
+  if (version !== entryVersion) {
+    throw new UnknownVersionError(
+      `a log entry of version ${version}; this troupe knows ${entryVersion}`,
+    )
+  }
+  const number = reader.varint()
+  const type = types[number]
+  if (type === undefined) throw new UnknownVersionError(`a log entry of unknown type ${number}`)
+  const at = fields.time.read(reader)
+  const items = list(itemCodecs[type] as Codec<unknown>, entryItemsMax).read(reader)
+  if (reader.left > 0) throw new CodecError(`${reader.left} bytes too many in an entry`)
+  const single = type === "genesis" || type === "dissolve"
+  if (single && items.length !== 1) throw new CodecError(`${items.length} items of ${type}`)
+  return { version, at, command: { type, items } as Command }
+}

@@ -1,0 +1,343 @@
+/** What nodes ask each other by request and answer: ctl (forwarded calls), join (before membership), job (leader and
+ *  worker). Every message begins with the version of its protocol. */
+import {
+  array,
+  bool,
+  bytes,
+  type Codec,
+  CodecError,
+  decode,
+  encode,
+  json,
+  list,
+  oneOf,
+  optional,
+  struct,
+  uint,
+  union,
+} from "../lib/index.ts"
+import type { Ending, Member, MemberDeclaration, PeerRef } from "../schema/index.ts"
+import type { ReportItem } from "../state/index.ts"
+import { reportItem } from "./entry.ts"
+import * as fields from "./fields.ts"
+
+export const messageVersion = 1
+/** JSON of one ctl request or answer: a document of 1 MiB, escaped, is the largest. */
+export const ctlBodyBytesMax = 8 * 1024 * 1024
+/** Bytes of a log that one ReadLog answers. */
+export const logBytesMax = 1024 * 1024
+/** Reports of one message; a worker with more sends several. */
+export const reportItemsMax = 512
+/** Attempts that a lease answer may name. */
+const attemptsMax = 65_536
+const membersMax = 1024
+
+function versioned<T>(inner: Codec<T>): Codec<T> {
+  return {
+    write(writer, value) {
+      writer.varint(messageVersion)
+      inner.write(writer, value)
+    },
+    read(reader) {
+      const version = reader.varint()
+      if (version !== messageVersion) throw new CodecError(`a message of version ${version}`)
+      return inner.read(reader)
+    },
+  }
+}
+
+/** One kind of message as a pair of functions; `decode` throws CodecError for anything else. */
+export interface MessageCodec<T> {
+  encode(value: T): Uint8Array
+  decode(data: Uint8Array): T
+}
+
+function messages<T>(inner: Codec<T>): MessageCodec<T> {
+  const codec = versioned(inner)
+  return {
+    encode: (value) => encode(codec, value),
+    decode: (data) => decode(codec, data),
+  }
+}
+
+// ---------------------------------------------------------------- ctl
+
+/** A call of the node's face, forwarded. `body` is the call's arguments; another check decides its shape. */
+export interface CtlRequest {
+  /** The face's verb, e.g. `submitRun`. */
+  readonly op: string
+  /** Times forwarded before; a request of 2 hops is not forwarded again. */
+  readonly hops: number
+  readonly principal: string
+  /** Idempotency key. */
+  readonly key?: string | undefined
+  readonly body: unknown
+}
+
+export const ctlRequest: MessageCodec<CtlRequest> = messages<CtlRequest>(
+  struct({
+    op: fields.short,
+    hops: uint,
+    principal: fields.short,
+    key: optional(fields.short),
+    body: json(ctlBodyBytesMax),
+  }),
+)
+/** The answer of a call that did not fail; failures travel as the mesh's own errors. `undefined` is answered as null. */
+export const ctlAnswer: MessageCodec<unknown> = messages<unknown>({
+  write: (writer, value) => json(ctlBodyBytesMax).write(writer, value ?? null),
+  read: (reader) => json(ctlBodyBytesMax).read(reader),
+})
+
+// ---------------------------------------------------------------- join
+
+/** What two nodes tell each other before they know whether they belong together. */
+export interface Hello {
+  /** The name that scopes discovery. */
+  readonly cluster: string
+  /** Absent: this node has no cluster yet. */
+  readonly clusterId?: string | undefined
+  /** Nothing was accepted yet: this cluster may dissolve into another. */
+  readonly pristine: boolean
+  readonly memberId?: number | undefined
+  /** How many members its cluster counts. */
+  readonly members: number
+  readonly declaration: MemberDeclaration
+  /** The leader that this node knows; its own when it leads. */
+  readonly leaderPeer?: PeerRef | undefined
+  /** Clusters that dissolved, and into what. */
+  readonly redirects: readonly { readonly from: string; readonly into: string }[]
+  /** When its cluster was founded, ms. */
+  readonly startedAt?: number | undefined
+}
+
+export type JoinRequest =
+  | { readonly type: "hello"; readonly hello: Hello }
+  | { readonly type: "join"; readonly declaration: MemberDeclaration }
+
+export type JoinAnswer =
+  | { readonly type: "hello"; readonly hello: Hello }
+  | {
+      readonly type: "admitted"
+      readonly clusterId: string
+      readonly cluster: string
+      readonly memberId: number
+      readonly members: readonly Member[]
+      /** Member id; 0 when not known. */
+      readonly leader: number
+    }
+  /** Ask one of these instead. */
+  | { readonly type: "redirect"; readonly peers: readonly PeerRef[] }
+  | { readonly type: "refused"; readonly reason: string }
+
+const hello: Codec<Hello> = struct({
+  cluster: fields.short,
+  clusterId: optional(fields.short),
+  pristine: bool,
+  memberId: optional(uint),
+  members: uint,
+  declaration: fields.declaration,
+  leaderPeer: optional(fields.peerRef),
+  redirects: list(struct({ from: fields.short, into: fields.short }), 256),
+  startedAt: optional(fields.time),
+})
+
+export const joinRequest: MessageCodec<JoinRequest> = messages<JoinRequest>(
+  union("type", { hello: struct({ hello }), join: struct({ declaration: fields.declaration }) }),
+)
+export const joinAnswer: MessageCodec<JoinAnswer> = messages<JoinAnswer>(
+  union("type", {
+    hello: struct({ hello }),
+    admitted: struct({
+      clusterId: fields.short,
+      cluster: fields.short,
+      memberId: uint,
+      members: list(fields.member, membersMax),
+      leader: uint,
+    }),
+    redirect: struct({ peers: list(fields.peerRef, 256) }),
+    refused: struct({ reason: fields.sentence }),
+  }),
+)
+
+// ---------------------------------------------------------------- job
+
+/** An attempt as its node knows it. */
+export interface AttemptSummary {
+  readonly run: string
+  /** Task name as people write it: `server`, `shard[3]`. */
+  readonly task: string
+  readonly attempt: number
+  readonly fence: number
+  readonly state: "accepted" | "started" | "ready" | "ended"
+  /** Node wall clock, ms. */
+  readonly startedAt?: number | undefined
+  readonly readyAt?: number | undefined
+  readonly ending?: Ending | undefined
+}
+
+/** One attempt of one task, by its order. */
+export interface AttemptRef {
+  readonly run: string
+  readonly task: string
+  readonly fence: number
+}
+
+export type JobRequest =
+  /** Leader → worker, every heartbeat: the right to hold attempts for `ttlMs` from its arrival. */
+  | {
+      readonly type: "lease"
+      readonly clusterId: string
+      readonly term: number
+      /** Member id. */
+      readonly leader: number
+      readonly leaderPeer: PeerRef
+      /** Id of the worker's session; 0 when it has none yet: it answers with its boot, and gets one. */
+      readonly lease: number
+      readonly ttlMs: number
+      /** Changes with every change of the roster; `members` comes with it when the worker's is older. */
+      readonly rosterIndex: number
+      readonly members?: readonly Member[] | undefined
+    }
+  /** Leader → worker. The same fence twice answers that attempt's state. */
+  | {
+      readonly type: "start"
+      readonly clusterId: string
+      readonly term: number
+      readonly lease: number
+      readonly fence: number
+      readonly run: string
+      readonly task: string
+      readonly attempt: number
+      /** What to launch: the node's own shape. */
+      readonly launch: unknown
+    }
+  | {
+      readonly type: "stop"
+      readonly clusterId: string
+      readonly term: number
+      readonly run: string
+      readonly task: string
+      readonly fence: number
+      readonly graceMs: number
+      readonly reason: string
+    }
+  /** Leader → worker: these results are accepted for good; journal rows (and files) may go. */
+  | {
+      readonly type: "forget"
+      readonly clusterId: string
+      readonly term: number
+      readonly attempts: readonly AttemptRef[]
+      readonly files: boolean
+    }
+  /** Worker → leader. */
+  | {
+      readonly type: "report"
+      readonly clusterId: string
+      readonly memberId: number
+      readonly boot: string
+      readonly items: readonly ReportItem[]
+    }
+  /** Any node → the node that ran the attempt. Waits up to waitMs when there is nothing new. */
+  | {
+      readonly type: "readLog"
+      readonly run: string
+      readonly task: string
+      readonly fence: number
+      readonly stream: "stdout" | "stderr"
+      readonly offset: number
+      readonly max: number
+      readonly waitMs: number
+    }
+
+/** `refused`: not obeyed, with the reason (an older term, another cluster, no live lease, a lower fence). */
+export type JobAnswer =
+  | { readonly type: "refused"; readonly reason: string; readonly term: number }
+  | {
+      readonly type: "lease"
+      readonly boot: string
+      readonly memberId: number
+      readonly rosterIndex: number
+      readonly attempts: readonly AttemptSummary[]
+      /** Facts as gossip carries them. */
+      readonly facts?: Readonly<Record<string, unknown>> | undefined
+    }
+  | { readonly type: "start"; readonly attempt: AttemptSummary }
+  /** `known` false: no such attempt here. */
+  | { readonly type: "stop"; readonly known: boolean }
+  | { readonly type: "forget" }
+  /** Fences that are settled (taken, or superseded): never report them again. */
+  | { readonly type: "report"; readonly accepted: readonly number[] }
+  | {
+      readonly type: "readLog"
+      readonly data: Uint8Array
+      /** Bytes that the stream has now. */
+      readonly size: number
+      readonly ended: boolean
+    }
+
+const summary: Codec<AttemptSummary> = struct({
+  run: fields.short,
+  task: fields.short,
+  attempt: uint,
+  fence: uint,
+  state: oneOf("accepted", "started", "ready", "ended"),
+  startedAt: optional(fields.time),
+  readyAt: optional(fields.time),
+  ending: optional(fields.ending),
+})
+const order = { clusterId: fields.short, term: uint }
+const attemptFields = { run: fields.short, task: fields.short, fence: uint }
+const stream = oneOf("stdout", "stderr")
+
+export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
+  union("type", {
+    lease: struct({
+      ...order,
+      leader: uint,
+      leaderPeer: fields.peerRef,
+      lease: uint,
+      ttlMs: uint,
+      rosterIndex: uint,
+      members: optional(list(fields.member, membersMax)),
+    }),
+    start: struct({
+      ...order,
+      ...attemptFields,
+      lease: uint,
+      attempt: uint,
+      launch: json(1024 * 1024),
+    }),
+    stop: struct({ ...order, ...attemptFields, graceMs: uint, reason: fields.sentence }),
+    forget: struct({
+      ...order,
+      attempts: list(struct(attemptFields), attemptsMax),
+      files: bool,
+    }),
+    report: struct({
+      clusterId: fields.short,
+      memberId: uint,
+      boot: fields.short,
+      items: list(reportItem, reportItemsMax),
+    }),
+    readLog: struct({ ...attemptFields, stream, offset: uint, max: uint, waitMs: uint }),
+  }),
+)
+
+export const jobAnswer: MessageCodec<JobAnswer> = messages<JobAnswer>(
+  union("type", {
+    refused: struct({ reason: fields.sentence, term: uint }),
+    lease: struct({
+      boot: fields.short,
+      memberId: uint,
+      rosterIndex: uint,
+      attempts: list(summary, attemptsMax),
+      facts: optional(json<Readonly<Record<string, unknown>>>(64 * 1024)),
+    }),
+    start: struct({ attempt: summary }),
+    stop: struct({ known: bool }),
+    forget: struct({}),
+    report: struct({ accepted: array(uint, reportItemsMax) }),
+    readLog: struct({ data: bytes(logBytesMax), size: uint, ended: bool }),
+  }),
+)
