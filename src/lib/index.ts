@@ -23,3 +23,4 @@ export {
 } from "./codec.ts"
 export { interpolate, variablesIn } from "./interpolate.ts"
 export { nearest } from "./nearest.ts"
+export { goArch, goOs } from "./go-names.ts"
