@@ -1,0 +1,156 @@
+/** Finding peers: mDNS on the local network, and the seeds of `--join`. */
+import { createHash } from "node:crypto"
+import { createSocket } from "node:dgram"
+import { networkInterfaces } from "node:os"
+import type { PeerDiscovery } from "@libp2p/interface"
+import { mdns } from "@libp2p/mdns"
+import type { PeerRef } from "../schema/index.ts"
+import { isLoopback, parseAddress, splitPeerId, withoutPeerId } from "./addresses.ts"
+import type { Connections } from "./connections.ts"
+import { reasonOf } from "./failures.ts"
+import { meshLimits, meshPeriods } from "./limits.ts"
+import type { DiscoveryState, MeshOptions, MeshParts } from "./types.ts"
+
+type Found = (peer: PeerRef) => void
+type MdnsFactory = ReturnType<typeof mdns>
+
+/** One label of at most 63 bytes for each cluster name, so that other clusters are not even heard. */
+export function serviceTag(cluster: string): string {
+  const plain = /^[a-z0-9][a-z0-9-]{0,39}$/.test(cluster)
+  const label = plain ? cluster : createHash("sha256").update(cluster).digest("hex").slice(0, 32)
+  return `_troupe-${label}._udp.local`
+}
+
+export class Discovery {
+  readonly #options: MeshOptions
+  readonly #parts: MeshParts
+  readonly #found: Found
+  /** When a peer was announced last, by boot time. */
+  readonly #told = new Map<string, number>()
+  #off: string | undefined
+  #heardSomebody = false
+  #startedAt = 0
+
+  constructor(options: MeshOptions, parts: MeshParts, found: Found) {
+    this.#options = options
+    this.#parts = parts
+    this.#found = found
+  }
+
+  /** The mDNS parts for libp2p: none when it would be of no use, and then `state` says why. */
+  async services(): Promise<MdnsFactory[]> {
+    this.#startedAt = this.#parts.clock.boottime()
+    this.#off = await whyNoMdns(this.#options)
+    if (this.#off !== undefined) return []
+    const make = mdns({
+      serviceTag: serviceTag(this.#options.cluster),
+      interval: meshPeriods.mdnsQueryMs,
+    })
+    return [(components) => this.#listen(make(components))]
+  }
+
+  state(): DiscoveryState {
+    const seeds = this.#options.seeds
+    if (this.#off !== undefined) return { mdns: "off", reason: this.#off, seeds }
+    const waited = this.#parts.clock.boottime() - this.#startedAt
+    if (this.#heardSomebody || waited < meshPeriods.mdnsSilentMs) return { mdns: "on", seeds }
+    const seconds = Math.round(waited / 1000)
+    const reason = `no other node of cluster ${this.#options.cluster} answered by mDNS in ${seconds} s; where multicast does not pass, use --join`
+    return { mdns: "silent", reason, seeds }
+  }
+
+  #listen(service: PeerDiscovery): PeerDiscovery {
+    service.addEventListener("peer", ({ detail }) => {
+      this.#heardSomebody = true
+      const addresses = detail.multiaddrs.map(withoutPeerId).slice(0, meshLimits.addressesMax)
+      this.#tell({ peerId: detail.id.toString(), addresses })
+    })
+    return service
+  }
+
+  /** Every query on the network brings everybody's answer: one of them in a while is enough. */
+  #tell(peer: PeerRef): void {
+    const now = this.#parts.clock.boottime()
+    const last = this.#told.get(peer.peerId)
+    if (last !== undefined && now - last < meshPeriods.rediscoverMs) return
+    this.#told.delete(peer.peerId)
+    this.#told.set(peer.peerId, now)
+    if (this.#told.size > meshLimits.peersMax) {
+      const [oldest] = this.#told.keys()
+      this.#told.delete(oldest!)
+    }
+    this.#found(peer)
+  }
+}
+
+async function whyNoMdns(options: MeshOptions): Promise<string | undefined> {
+  if (!options.mdns) return "mDNS is switched off"
+  if (options.listen.every(isLoopback)) {
+    return "this node listens on loopback only; use --listen to be found by other machines"
+  }
+  const reachable = Object.values(networkInterfaces())
+    .flat()
+    .some((entry) => entry && !entry.internal && entry.family === "IPv4")
+  if (!reachable) return "this machine has no IPv4 address other than loopback"
+  return await whyNoMulticast()
+}
+
+/** Binds as mDNS does and looks up the route, without sending: both fail in silence inside multicast-dns. */
+function whyNoMulticast(): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = createSocket({ type: "udp4", reuseAddr: true })
+    const settle = (reason?: string) => {
+      socket.removeAllListeners()
+      socket.close()
+      resolve(reason)
+    }
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") settle("another program holds UDP port 5353 for itself")
+      else if (error.code === "ENETUNREACH") settle("no route for multicast (224.0.0.251)")
+      else settle(`UDP port 5353 cannot be used: ${error.message}`)
+    })
+    socket.bind(5353, () => socket.connect(5353, "224.0.0.251", () => settle()))
+  })
+}
+
+/** Dials every seed until it answers, and again when it is lost. */
+export function followSeeds(
+  seeds: readonly string[],
+  parts: MeshParts & { connections: Connections; found: Found; self: string },
+  signal: AbortSignal,
+): void {
+  for (const seed of seeds) {
+    void followSeed(parseAddress(seed), parts, signal).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
+  }
+}
+
+async function followSeed(
+  seed: string,
+  parts: MeshParts & { connections: Connections; found: Found; self: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { address, peerId: expected } = splitPeerId(seed)
+  let peerId = expected
+  let wait: number = meshPeriods.seedBackoffMinMs
+  while (!signal.aborted && peerId !== parts.self) {
+    if (peerId === undefined || !parts.connections.current(peerId)) {
+      try {
+        const connection = await parts.connections.connectTo(seed, signal)
+        peerId = connection.remotePeer.toString()
+        wait = meshPeriods.seedBackoffMinMs
+        parts.found({ peerId, addresses: [address] })
+      } catch (error) {
+        signal.throwIfAborted()
+        // The list of seeds is often the same on every machine, and one of them is this one.
+        if (error instanceof Error && error.message === "Can not dial self") return
+        parts.logger.debug("a seed does not answer", { seed, reason: reasonOf(error) })
+        wait = Math.min(wait * 2, meshPeriods.seedBackoffMaxMs)
+      }
+    }
+    // Not all nodes of a rack at the same moment.
+    const spread = wait * (0.75 + parts.random.next() / 2)
+    await parts.clock.sleep(spread, { signal })
+  }
+}
