@@ -1,6 +1,7 @@
 /** wire: binary codecs of raft frames, commands, job and keeper messages, and the shapes that they carry. */
 export type { ConfState, Entry, EntryType, HardState, Message } from "../consensus/index.ts"
-export type { AppliedMark, LogBatch, LogMark, Row } from "./log.ts"
+export type { AppliedMark, LogBatch, LogMark, LogRecord, Row } from "./log.ts"
+export { logMark, logRecord, rowChunk } from "./log.ts"
 export type { KeeperAttempt, LaunchSpec } from "./keeper.ts"
 export {
   decodeEntry,
