@@ -34,12 +34,15 @@ export interface KeeperAttempt {
   readonly attempt: number
   readonly fence: number
   readonly state: "accepted" | "started" | "ready" | "ended"
-  readonly pid?: number
-  readonly startedAt?: number
-  readonly readyAt?: number
-  readonly ending?: Ending
+  readonly pid?: number | undefined
+  readonly startedAt?: number | undefined
+  readonly readyAt?: number | undefined
+  readonly ending?: Ending | undefined
   /** Absolute paths, for reading through this door and for collecting. */
   readonly stdout: string
   readonly stderr: string
-  readonly directory?: string
+  readonly directory?: string | undefined
+  readonly outputBytesMax: number
+  /** False: asked to die with the keeper, but this host has no parent-death signal: attempts may overlap. */
+  readonly diesWithKeeper?: boolean | undefined
 }

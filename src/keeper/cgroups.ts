@@ -1,0 +1,195 @@
+/** A cgroup for each job where this host lets us make one: nothing that the job starts can leave it. */
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+
+export type CgroupKind = "cgroup2" | "freezer" | "pids"
+
+/** Where cgroups of a kind can be made: below the keeper's own. */
+interface Root {
+  readonly kind: CgroupKind
+  readonly directory: string
+}
+
+export interface Cgroups {
+  readonly kind: CgroupKind
+  /** Path of one job's cgroup; the same after a restart of the keeper. */
+  pathOf(name: string): string
+  /** Makes it and moves the process in. False when that is refused: session and group must do. */
+  enter(path: string, pid: number): boolean
+  /** Pids inside, descendants of a nested cgroup included. */
+  members(path: string): number[]
+  /** KILL to all at once, so that nothing forks away meanwhile. */
+  kill(path: string): void
+  /** Removes it; false while something runs in it. */
+  remove(path: string): boolean
+  /** Removes the folder that holds them, unless something is still in it. */
+  close(): void
+}
+
+/** Tries v2 (`cgroup.kill`), then v1's freezer, then pids. Undefined where none is writable. */
+export function findCgroups(name: string): Cgroups | undefined {
+  for (const root of candidates()) {
+    const base = join(root.directory, name)
+    if (isUsable(root.kind, base)) return cgroupsIn(root.kind, base)
+  }
+  return undefined
+}
+
+function candidates(): Root[] {
+  let own: string
+  let mounts: string
+  try {
+    own = readFileSync("/proc/self/cgroup", "utf8")
+    mounts = readFileSync("/proc/self/mountinfo", "utf8")
+  } catch {
+    // No /proc or no cgroups: not Linux, or a kernel without them.
+    return []
+  }
+  return parseCandidates(own, mounts)
+}
+
+/** From /proc/self/cgroup (`id:controllers:path`) and mountinfo (`… root mountpoint … - type source options`). */
+export function parseCandidates(own: string, mounts: string): Root[] {
+  const paths = new Map<string, string>()
+  for (const line of own.split("\n")) {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    if (controllers === undefined || path === undefined) continue
+    for (const controller of controllers.split(",")) paths.set(controller, path)
+  }
+  const roots: Root[] = []
+  for (const line of mounts.split("\n")) {
+    const [before, after] = line.split(" - ")
+    const [, , , mountRoot, point] = (before ?? "").split(" ")
+    const [type, , options] = (after ?? "").split(" ")
+    if (!point || !mountRoot) continue
+    const kind = kindOf(type ?? "", (options ?? "").split(","))
+    const path = kind && paths.get(kind === "cgroup2" ? "" : kind)
+    if (!kind || path === undefined) continue
+    // Inside a container the mount may show only a part of the hierarchy.
+    const below = path.startsWith(mountRoot) ? path.slice(mountRoot.length) : path
+    roots.push({ kind, directory: join(point, below) })
+  }
+  const order: readonly CgroupKind[] = ["cgroup2", "freezer", "pids"]
+  return roots.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))
+}
+
+function kindOf(type: string, options: readonly string[]): CgroupKind | undefined {
+  if (type === "cgroup2") return "cgroup2"
+  if (type !== "cgroup") return undefined
+  if (options.includes("freezer")) return "freezer"
+  return options.includes("pids") ? "pids" : undefined
+}
+
+function isUsable(kind: CgroupKind, base: string): boolean {
+  const trial = join(base, "trial")
+  try {
+    mkdirSync(trial, { recursive: true })
+    // v2 before Linux 5.14 has no cgroup.kill: there v1 or the session is better.
+    const needed = kind === "cgroup2" ? "cgroup.kill" : "cgroup.procs"
+    const usable = readdirSync(trial).includes(needed)
+    rmdirSync(trial)
+    return usable
+  } catch {
+    // Read-only or not ours: the next kind is tried.
+    return false
+  }
+}
+
+function cgroupsIn(kind: CgroupKind, base: string): Cgroups {
+  return {
+    kind,
+    pathOf: (name) => join(base, name),
+    enter(path, pid) {
+      try {
+        mkdirSync(path, { recursive: true })
+        writeFileSync(join(path, "cgroup.procs"), String(pid))
+        return true
+      } catch {
+        // The process is gone already, or the host took the right away; the caller falls back.
+        return false
+      }
+    },
+    members: (path) => membersOf(path),
+    kill(path) {
+      if (kind === "cgroup2") writeIfThere(join(path, "cgroup.kill"), "1")
+      else if (kind === "freezer") killFrozen(path)
+      else killListed(path)
+    },
+    remove: (path) => removeTree(path),
+    close() {
+      removeTree(base)
+    },
+  }
+}
+
+function membersOf(path: string): number[] {
+  const pids: number[] = []
+  for (const directory of nested(path)) {
+    const text = readIfThere(join(directory, "cgroup.procs"))
+    for (const line of text.split("\n")) if (line) pids.push(Number(line))
+  }
+  return pids
+}
+
+function nested(path: string): string[] {
+  let children: string[]
+  try {
+    children = readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(path, entry.name))
+  } catch {
+    // Never made, or removed.
+    return []
+  }
+  return [path, ...children.flatMap(nested)]
+}
+
+// Frozen, nothing in it can fork between the listing and the kill; pending KILLs act when it thaws.
+function killFrozen(path: string): void {
+  const state = join(path, "freezer.state")
+  writeIfThere(state, "FROZEN")
+  killListed(path)
+  writeIfThere(state, "THAWED")
+}
+
+function killListed(path: string): void {
+  for (const pid of membersOf(path)) {
+    try {
+      process.kill(pid, "SIGKILL")
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
+    }
+  }
+}
+
+function removeTree(path: string): boolean {
+  for (const directory of nested(path).toReversed()) {
+    try {
+      rmdirSync(directory)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === "EBUSY") return false
+      if (code !== "ENOENT") throw error
+    }
+  }
+  return true
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8")
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "ENOENT" || code === "ENODEV") return ""
+    throw error
+  }
+}
+
+function writeIfThere(path: string, text: string): void {
+  try {
+    writeFileSync(path, text)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== "ENOENT" && code !== "ENODEV") throw error
+  }
+}

@@ -1,0 +1,12 @@
+/** keeper: the supervisor of a data directory's jobs, and the client of its socket. */
+import { KeeperClient, type KeeperOptions } from "./client.ts"
+
+export { keeperCommand } from "./launcher.ts"
+export type { KeeperClient, KeeperOptions } from "./client.ts"
+export type { KeeperStatus } from "./protocol.ts"
+
+/** The client. It starts the keeper when none answers, and connects again by itself; calls fail with ERR_KEEPER
+ *  meanwhile. `shutdown()` makes an idle keeper leave at once; else it leaves 15 s after its last client. */
+export function createKeeper(options: KeeperOptions): KeeperClient {
+  return new KeeperClient(options)
+}

@@ -1,0 +1,214 @@
+/** One job that runs: readiness, deadline, output cap, stopping its whole tree, and its end. */
+import { appendFileSync, statSync, truncateSync } from "node:fs"
+import type { Timer } from "../platform/index.ts"
+import type { Ending } from "../schema/index.ts"
+import type { LaunchSpec } from "../wire/index.ts"
+import type { Cgroups } from "./cgroups.ts"
+import type { KeeperClock } from "./clock.ts"
+import { seenEnding, type Stop, unseenEnding } from "./outcome.ts"
+import type { AttemptFiles } from "./paths.ts"
+import { isAlive, type ProcessId } from "./process-table.ts"
+import { type ReadinessWatch, watchReadiness } from "./readiness.ts"
+import type { Exit } from "./spawner.ts"
+import { looksEmpty, signalAll, ticksNow, type Tree, treeMembers } from "./tree.ts"
+
+export interface JobOrder {
+  readonly spec: LaunchSpec
+  readonly files: AttemptFiles
+  readonly nonce: string
+  readonly process: ProcessId
+  readonly startedAt: number
+  readonly readyAt?: number | undefined
+  readonly cgroup: string | undefined
+  /** Found again after a restart of the keeper: its exit will be noticed, its status not. */
+  readonly adopted: boolean
+}
+
+export interface JobParts {
+  readonly clock: KeeperClock
+  readonly cgroups: Cgroups | undefined
+  readonly ready: (at: number) => void
+  readonly stopping: (stop: Stop) => void
+  readonly ended: (ending: Ending) => void
+}
+
+const settlePollMs = 50
+const killAgainMs = 200
+
+export class Job {
+  readonly #order: JobOrder
+  readonly #parts: JobParts
+  #tree: Tree
+  #readiness: ReadinessWatch | undefined
+  #deadline: Timer | undefined
+  #next: Timer | undefined
+  #stop: Stop | undefined
+  /** By the boot-time clock; set while its tree is being ended. */
+  #killAt: number | undefined
+  #exit: { readonly exit: Exit | undefined; readonly at: number } | undefined
+  #over = false
+  readonly #dropped = { stdout: 0, stderr: 0 }
+
+  constructor(order: JobOrder, parts: JobParts) {
+    this.#order = order
+    this.#parts = parts
+    const { process: leader, nonce, cgroup } = order
+    this.#tree = { leader, nonce, cgroup, sessionEndTicks: undefined }
+  }
+
+  start(): void {
+    const { spec, files, startedAt, readyAt } = this.#order
+    const { clock } = this.#parts
+    if (spec.deadlineMs !== undefined) {
+      const left = startedAt + spec.deadlineMs - clock.now()
+      this.#deadline = longTimer(clock, left, () =>
+        this.#stopItself(`deadline of ${spec.deadlineMs! / 1000} s reached`),
+      )
+    }
+    if (spec.readiness && readyAt === undefined) {
+      this.#readiness = watchReadiness(spec.readiness, {
+        clock,
+        stdout: files.stdout,
+        ready: () => this.#parts.ready(clock.now()),
+        failed: (reason) => this.#stopItself(reason),
+      })
+    }
+  }
+
+  #stopItself(reason: string): void {
+    this.stop({ at: this.#parts.clock.now(), graceMs: this.#order.spec.graceMs, reason })
+  }
+
+  /** TERM to the tree, KILL after the grace. A second call can only shorten the grace. */
+  stop(stop: Stop): void {
+    if (this.#over) return
+    const killAt = this.#parts.clock.boottime() + stop.graceMs
+    if (this.#stop) {
+      this.#killAt = Math.min(this.#killAt ?? killAt, killAt)
+      this.#continue(0)
+      return
+    }
+    // Already dead by itself, only leftovers run: the ending stays its own.
+    if (!this.#exit) {
+      this.#stop = stop
+      this.#parts.stopping(stop)
+    }
+    this.#killAt = Math.min(this.#killAt ?? killAt, killAt)
+    this.#readiness?.cancel()
+    this.#terminate()
+    this.#continue(settlePollMs)
+  }
+
+  #terminate(): void {
+    const members = treeMembers(this.#tree, this.#parts.cgroups)
+    signalAll(members, "SIGTERM")
+    // A stopped process takes its TERM only when it goes on.
+    signalAll(members, "SIGCONT")
+  }
+
+  /** The parent saw the job's own process end; `undefined` when only its absence was noticed. */
+  exited(exit: Exit | undefined): void {
+    if (this.#exit || this.#over) return
+    const { clock, cgroups } = this.#parts
+    this.#exit = { exit, at: clock.now() }
+    this.#readiness?.cancel()
+    this.#deadline?.cancel()
+    if (!this.#stop && looksEmpty(this.#tree, cgroups)) return this.#finish()
+    this.#tree = { ...this.#tree, sessionEndTicks: ticksNow() }
+    if (this.#killAt === undefined && !this.#isEmpty()) {
+      // What it left behind is ended as if the task had been stopped: a finished task leaves nothing running.
+      this.#killAt = clock.boottime() + this.#order.spec.graceMs
+      this.#terminate()
+    }
+    this.#continue(0)
+  }
+
+  #continue(ms: number): void {
+    this.#next?.cancel()
+    this.#next = this.#parts.clock.after(ms, () => this.#settle())
+  }
+
+  /** One step towards the tree's end. */
+  #settle(): void {
+    if (this.#over) return
+    if (this.#order.adopted && !this.#exit && !isAlive(this.#tree.leader)) {
+      return this.exited(undefined)
+    }
+    if (this.#exit && this.#isEmpty()) return this.#finish()
+    const due = this.#killAt !== undefined && this.#parts.clock.boottime() >= this.#killAt
+    if (due) this.#kill()
+    this.#continue(due ? killAgainMs : this.#exit ? settlePollMs : this.#untilKill())
+  }
+
+  #untilKill(): number {
+    const left = (this.#killAt ?? 0) - this.#parts.clock.boottime()
+    return this.#order.adopted ? settlePollMs : Math.min(Math.max(left, 0), 60_000)
+  }
+
+  #kill(): void {
+    const { cgroups } = this.#parts
+    if (this.#tree.cgroup !== undefined) cgroups?.kill(this.#tree.cgroup)
+    signalAll(treeMembers(this.#tree, cgroups), "SIGKILL")
+  }
+
+  #isEmpty(): boolean {
+    const { cgroups } = this.#parts
+    if (treeMembers(this.#tree, cgroups).length > 0) return false
+    return this.#tree.cgroup === undefined || (cgroups?.remove(this.#tree.cgroup) ?? true)
+  }
+
+  #finish(): void {
+    this.#over = true
+    this.#next?.cancel()
+    this.watch()
+    this.#markCuts()
+    const { exit, at: endedAt } = this.#exit!
+    const times = { startedAt: this.#order.startedAt, endedAt }
+    this.#parts.ended(exit ? seenEnding(exit, this.#stop, times) : unseenEnding(this.#stop, times))
+  }
+
+  /** Called a few times a second while it runs. */
+  watch(): void {
+    this.#cap("stdout")
+    this.#cap("stderr")
+    if (this.#order.adopted && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)
+  }
+
+  // The job holds the file itself and writes behind its end. Cutting it back to the cap keeps what came first, leaves
+  // every offset below the cap valid, lets the job run on and bounds the disk by the cap and one interval's output.
+  #cap(stream: "stdout" | "stderr"): void {
+    const { spec, files } = this.#order
+    const size = statSync(files[stream], { throwIfNoEntry: false })?.size ?? 0
+    if (size <= spec.outputBytesMax) return
+    truncateSync(files[stream], spec.outputBytesMax)
+    this.#dropped[stream] += size - spec.outputBytesMax
+  }
+
+  #markCuts(): void {
+    const { spec, files } = this.#order
+    for (const stream of ["stdout", "stderr"] as const) {
+      const dropped = this.#dropped[stream]
+      if (dropped > 0) appendFileSync(files[stream], cutMarker(spec.outputBytesMax, dropped))
+    }
+  }
+}
+
+/** What stands at the end of a stream that was cut. */
+export function cutMarker(keptBytes: number, droppedBytes: number): string {
+  return `\n[troupe: output was cut after ${keptBytes} bytes; at least ${droppedBytes} more were dropped]\n`
+}
+
+// setTimeout takes at most 2^31 - 1 ms: a longer one would fire at once.
+const timerMsMax = 2_000_000_000
+function longTimer(clock: KeeperClock, ms: number, run: () => void): Timer {
+  let timer = clock.after(0, () => undefined)
+  const wait = (left: number) => {
+    timer.cancel()
+    timer =
+      left <= timerMsMax
+        ? clock.after(Math.max(0, left), run)
+        : clock.after(timerMsMax, () => wait(left - timerMsMax))
+  }
+  wait(ms)
+  return { cancel: () => timer.cancel() }
+}

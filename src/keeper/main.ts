@@ -1,0 +1,129 @@
+/** The keeper program: `node main.ts <data directory> [linger ms]`. Owns this data directory's jobs and outlives the node. */
+import { spawnSync } from "node:child_process"
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import type { Timer } from "../platform/index.ts"
+import { Book } from "./book.ts"
+import { findCgroups } from "./cgroups.ts"
+import { createKeeperClock } from "./clock.ts"
+import { baseEnvironment, findCommand } from "./command.ts"
+import { Journal, keepDamaged, readJournal } from "./journal.ts"
+import { takeLock } from "./lock.ts"
+import { keeperPaths, shortHash, socketPath } from "./paths.ts"
+import { readBootId } from "./process-table.ts"
+import { KeeperServer } from "./server.ts"
+import { LocalSpawner } from "./spawner.ts"
+import { makeFolders } from "./staging.ts"
+import { Supervisor } from "./supervisor.ts"
+
+/** Another keeper holds the lock: the client that started us finds it. */
+const exitHeld = 75
+const lingerDefaultMs = 15_000
+
+function log(message: string, fields: Record<string, unknown> = {}): void {
+  const line = { time: Date.now(), pid: process.pid, msg: message, ...fields }
+  process.stderr.write(`${JSON.stringify(line)}\n`)
+}
+
+async function main(directory: string, lingerMs: number): Promise<void> {
+  process.title = "troupe-keeper"
+  const paths = keeperPaths(directory)
+  mkdirSync(paths.root, { recursive: true, mode: 0o700 })
+  chmodSync(paths.root, 0o700)
+  const bootId = readBootId()
+  const held = takeLock(paths.root, bootId)
+  if (held) {
+    log("another keeper is there", held)
+    process.exit(exitHeld)
+  }
+  makeFolders(paths)
+  const clock = createKeeperClock()
+  const book = new Book()
+  const { records, end } = readJournal(paths.journal)
+  if (end === "damaged")
+    log("journal is damaged", { kept: keepDamaged(paths.journal, clock.now()) })
+  for (const record of records) book.apply(record)
+  const journal = new Journal(paths.journal)
+  await journal.rewrite(() => book.records())
+
+  const cgroups = findCgroups(`troupe-${shortHash(paths.root)}`)
+  const setpriv = findSetpriv()
+  const supervisor: Supervisor = new Supervisor(book, {
+    paths,
+    clock,
+    journal,
+    cgroups,
+    bootId,
+    setpriv,
+    log,
+    spawner: new LocalSpawner(cgroups),
+    environment: baseEnvironment(process.env),
+    changed: (attempt) => server.tell(attempt),
+  })
+
+  let idle: Timer | undefined
+  const leave = () => {
+    server.close()
+    void journal.close().then(() => {
+      cgroups?.close()
+      rmSync(socket.path, { force: true })
+      log("left")
+      process.exit(0)
+    })
+  }
+  // Endings that nobody has asked for yet are on the disk: the next keeper tells them.
+  const leaveIfIdle = () => {
+    idle?.cancel()
+    idle = clock.after(lingerMs, () => (supervisor.live === 0 ? leave() : leaveIfIdle()))
+  }
+  const server = new KeeperServer({
+    supervisor,
+    log,
+    status: () => ({
+      live: supervisor.live,
+      known: supervisor.known,
+      rssBytes: process.memoryUsage.rss(),
+      trees: cgroups?.kind ?? "session",
+      parentDeathSignal: setpriv !== undefined,
+    }),
+    clients(count) {
+      if (count === 0) leaveIfIdle()
+      else idle?.cancel()
+    },
+    shutdown() {
+      const leaves = supervisor.live === 0
+      // After the answer is out.
+      if (leaves) clock.after(0, leave)
+      return leaves
+    },
+  })
+  await supervisor.recover()
+  const socket = socketPath(paths, process.env["XDG_RUNTIME_DIR"])
+  if (socket.short) prepareShort(socket.path, paths.socketPointer)
+  await server.listen(socket.path)
+  leaveIfIdle()
+  process.on("SIGTERM", leave)
+  process.on("SIGHUP", () => undefined)
+  log("keeper started", { bootId, trees: cgroups?.kind ?? "session", known: supervisor.known })
+}
+
+/** The folder may lie in a directory that everybody can write to: it must be ours alone. */
+function prepareShort(path: string, pointer: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  chmodSync(dirname(path), 0o700)
+  writeFileSync(pointer, path, { mode: 0o600 })
+}
+
+function findSetpriv(): string | undefined {
+  const command = findCommand("setpriv", "/", baseEnvironment(process.env))
+  if ("problem" in command) return undefined
+  const tried = spawnSync(command.file, ["--pdeathsig", "KILL", "true"], { stdio: "ignore" })
+  return tried.status === 0 ? command.file : undefined
+}
+
+const [directory, linger] = process.argv.slice(2)
+if (directory === undefined) {
+  process.stderr.write("usage: keeper <data directory> [linger ms]\n")
+  process.exit(2)
+}
+await main(directory, linger === undefined ? lingerDefaultMs : Number(linger))

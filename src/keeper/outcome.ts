@@ -1,0 +1,40 @@
+/** How an attempt's ending is put into words; what is not known is never invented. */
+import type { Ending } from "../schema/index.ts"
+import type { Exit } from "./spawner.ts"
+
+export interface Stop {
+  readonly at: number
+  readonly graceMs: number
+  readonly reason: string
+}
+
+export interface Times {
+  readonly startedAt: number
+  readonly endedAt: number
+}
+
+/** The parent saw it end. */
+export function seenEnding(exit: Exit, stop: Stop | undefined, times: Times): Ending {
+  const stopped = stop !== undefined
+  if (exit.signal !== undefined) {
+    const reason = stop?.reason ?? `killed by ${exit.signal}`
+    return { outcome: "signalled", signal: exit.signal, reason, stopped, ...times }
+  }
+  const exitCode = exit.exitCode ?? 0
+  const reason = stop?.reason ?? (exitCode === 0 ? undefined : `exited with code ${exitCode}`)
+  return { outcome: "exited", exitCode, stopped, ...times, ...(reason !== undefined && { reason }) }
+}
+
+/** Nobody saw it end: its parent, an earlier keeper, was gone. */
+export function unseenEnding(
+  stop: Stop | undefined,
+  times: { readonly startedAt?: number | undefined; readonly endedAt: number },
+): Ending {
+  const lost = "its exit status is not known: the keeper was restarted while it ran"
+  const reason = stop ? `${stop.reason}; ${lost}` : lost
+  return { outcome: "unknown", reason, stopped: stop !== undefined, ...times }
+}
+
+export function notStarted(reason: string, endedAt: number): Ending {
+  return { outcome: "not_started", reason, stopped: false, endedAt }
+}

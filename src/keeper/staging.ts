@@ -1,0 +1,52 @@
+/** An attempt's own directory and the files that are laid into it. */
+import { constants, mkdirSync, renameSync } from "node:fs"
+import { chmod, copyFile, mkdir, rm } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { type AttemptFiles, insideOf, type KeeperPaths } from "./paths.ts"
+
+/** Makes the directory anew; answers one sentence when a file cannot be laid into it. */
+export async function stageFiles(
+  directory: string,
+  files: readonly { readonly source: string; readonly path: string }[],
+): Promise<string | undefined> {
+  await rm(directory, { recursive: true, force: true })
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  for (const { source, path } of files) {
+    const target = insideOf(directory, path)
+    if (target === undefined) return `the file path ${JSON.stringify(path)} leaves the directory`
+    try {
+      await mkdir(dirname(target), { recursive: true })
+      // A copy (shared blocks where the file system can), not a link: the job may write into it, and the blob is
+      // everybody's.
+      await copyFile(source, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
+      // Blobs carry no mode; scripts among them must run.
+      await chmod(target, 0o755)
+    } catch (error) {
+      return `the file ${path} cannot be laid out: ${(error as Error).message}`
+    }
+  }
+  return undefined
+}
+
+export async function removeFiles(files: AttemptFiles): Promise<void> {
+  await Promise.all([
+    rm(files.stdout, { force: true }),
+    rm(files.stderr, { force: true }),
+    rm(files.directory, { recursive: true, force: true }),
+  ])
+}
+
+/** Makes the folders that hold outputs and directories. */
+export function makeFolders(paths: KeeperPaths): void {
+  for (const path of [paths.out, paths.dir]) mkdirSync(path, { recursive: true, mode: 0o700 })
+}
+
+/** Puts everything of the cluster that is left into a folder of its own; answers its path. */
+export function leaveCluster(paths: KeeperPaths, name: string): string {
+  const kept = join(paths.root, "left", name)
+  mkdirSync(kept, { recursive: true, mode: 0o700 })
+  renameSync(paths.out, join(kept, "out"))
+  renameSync(paths.dir, join(kept, "dir"))
+  makeFolders(paths)
+  return kept
+}

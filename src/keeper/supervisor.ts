@@ -1,0 +1,439 @@
+/** All attempts of one data directory: orders checked and journalled before anything starts, endings before they are told. */
+import { randomBytes } from "node:crypto"
+import type { Timer } from "../platform/index.ts"
+import type { Ending } from "../schema/index.ts"
+import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
+import { type Attempt, attemptKey, attemptsMax, type Book, taskKey } from "./book.ts"
+import type { Cgroups } from "./cgroups.ts"
+import type { KeeperClock } from "./clock.ts"
+import { findCommand } from "./command.ts"
+import { Job } from "./job.ts"
+import type { Journal, JournalRecord } from "./journal.ts"
+import { notStarted, type Stop, unseenEnding } from "./outcome.ts"
+import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
+import type { ProcessId } from "./process-table.ts"
+import { pageMax, Refusal, type Target } from "./protocol.ts"
+import type { Exit, Spawner } from "./spawner.ts"
+import { leaveCluster, removeFiles, stageFiles } from "./staging.ts"
+import { findByNonce, isSameJob } from "./tree.ts"
+
+export interface SupervisorParts {
+  readonly paths: KeeperPaths
+  readonly clock: KeeperClock
+  readonly journal: Journal
+  readonly spawner: Spawner
+  readonly cgroups: Cgroups | undefined
+  readonly bootId: string
+  /** What every job's environment begins with. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Path of setpriv, when a job can be made to die with the keeper. */
+  readonly setpriv: string | undefined
+  readonly log: (message: string, fields?: Record<string, unknown>) => void
+  readonly changed: (attempt: KeeperAttempt) => void
+}
+
+const watchMs = 250
+const mendMs = 1000
+
+export class Supervisor {
+  readonly #parts: SupervisorParts
+  readonly #book: Book
+  readonly #jobs = new Map<string, Job>()
+  /** Launches under way, so that the same order twice waits for the first. */
+  readonly #launching = new Map<string, Promise<void>>()
+  readonly #endWaiters = new Map<string, (() => void)[]>()
+  #watch: Timer | undefined
+  #mending = false
+
+  constructor(book: Book, parts: SupervisorParts) {
+    this.#book = book
+    this.#parts = parts
+  }
+
+  get live(): number {
+    return this.#book.live().length
+  }
+
+  get known(): number {
+    return this.#book.size
+  }
+
+  // ---------------------------------------------------------------- orders
+
+  /** Answers when the process was spawned or cannot be. */
+  async launch(spec: LaunchSpec): Promise<KeeperAttempt> {
+    const key = attemptKey(spec)
+    const known = this.#book.find(spec)
+    if (known) {
+      this.#checkCluster(spec)
+      await this.#launching.get(key)
+      return this.view(known)
+    }
+    this.#check(spec)
+    if (this.#book.clusterId !== spec.clusterId) this.#bind(spec)
+    const nonce = randomBytes(16).toString("hex")
+    const at = this.#parts.clock.now()
+    const record = { type: "accepted", spec, nonce, bootId: this.#parts.bootId, at } as const
+    this.#book.apply(record)
+    const attempt = this.#book.find(spec)!
+    const work = this.#begin(attempt, record)
+    this.#launching.set(key, work)
+    try {
+      await work
+    } finally {
+      this.#launching.delete(key)
+    }
+    return this.view(attempt)
+  }
+
+  #check(spec: LaunchSpec): void {
+    this.#checkCluster(spec)
+    const { failed } = this.#parts.journal
+    if (failed) throw refuseKeeper(`its journal cannot be written: ${failed.message}`)
+    const isOld = spec.term < this.#book.term && this.#book.clusterId === spec.clusterId
+    if (isOld || spec.fence <= this.#book.fenceOf(spec)) {
+      const what = isOld ? `term ${spec.term}` : `fence ${spec.fence}`
+      throw new Refusal("ERR_LEASE_LOST", `${what} of ${spec.task} is superseded`, {
+        task: spec.task,
+        attempt: spec.attempt,
+      })
+    }
+    if (this.#book.size >= attemptsMax) {
+      throw new Refusal("ERR_LIMIT", "too many attempts are not yet forgotten", {
+        what: "attempts of a keeper",
+        max: attemptsMax,
+      })
+    }
+  }
+
+  #checkCluster(spec: LaunchSpec): void {
+    const { clusterId } = this.#book
+    if (clusterId === undefined || clusterId === spec.clusterId || this.live === 0) return
+    throw new Refusal("ERR_FORBIDDEN", "jobs of another cluster still run here", {
+      what: `starting jobs for cluster ${spec.clusterId}`,
+    })
+  }
+
+  // What another cluster left behind is put aside: its run ids mean nothing here and may come again.
+  #bind({ clusterId, term }: LaunchSpec): void {
+    const { paths, clock, log } = this.#parts
+    if (this.#book.clusterId !== undefined) {
+      const kept = leaveCluster(paths, `${shortHash(this.#book.clusterId)}-${clock.now()}`)
+      log("bound to another cluster", { clusterId, kept })
+    }
+    this.#note({ type: "bound", clusterId, term })
+  }
+
+  async #begin(attempt: Attempt, record: JournalRecord): Promise<void> {
+    try {
+      await this.#parts.journal.append(record)
+    } catch (error) {
+      this.#book.retract(attempt)
+      this.#mendSoon()
+      throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
+    }
+    await this.#endOlder(attempt)
+    const problem = await this.#spawn(attempt)
+    if (problem === undefined) return
+    const ending = notStarted(problem, this.#parts.clock.now())
+    await this.#end(attempt, { ...ending, stopped: attempt.stop !== undefined })
+  }
+
+  // A newer order for a task means that the older attempt must not run any more.
+  async #endOlder({ spec }: Attempt): Promise<void> {
+    for (const other of this.#book.live()) {
+      if (taskKey(other.spec) !== taskKey(spec) || other.spec.fence >= spec.fence) continue
+      const gone = this.#untilEnded(other)
+      this.#stop(other, {
+        at: this.#parts.clock.now(),
+        graceMs: other.spec.graceMs,
+        reason: `superseded by attempt ${spec.attempt}`,
+      })
+      await gone
+    }
+  }
+
+  #untilEnded({ spec }: Attempt): Promise<void> {
+    const key = attemptKey(spec)
+    return new Promise((resolve) => {
+      this.#endWaiters.set(key, [...(this.#endWaiters.get(key) ?? []), resolve])
+    })
+  }
+
+  /** Undefined when it runs; else one sentence why not. */
+  async #spawn(attempt: Attempt): Promise<string | undefined> {
+    const { spec, nonce } = attempt
+    const { paths, spawner, cgroups, setpriv, environment, clock } = this.#parts
+    const files = attemptFiles(paths, spec)
+    if (spec.directory) {
+      const problem = await stageFiles(files.directory, spec.files)
+      if (problem !== undefined) return problem
+    }
+    const env = { ...environment, ...spec.env, TROUPE_NONCE: nonce }
+    const cwd = spec.cwd ?? (spec.directory ? files.directory : paths.root)
+    const command = findCommand(spec.argv[0] ?? "", cwd, env)
+    if ("problem" in command) return command.problem
+    const dies = spec.onKeeperDeath === "die" && setpriv !== undefined
+    if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
+    const cgroup = cgroups?.pathOf(shortHash(`${attemptKey(spec)}\n${nonce}`))
+    const order = {
+      file: dies ? setpriv : command.file,
+      argv: dies
+        ? [setpriv, "--pdeathsig", "KILL", "--", command.file, ...spec.argv.slice(1)]
+        : spec.argv,
+      cwd,
+      env,
+      cgroup,
+      stdout: files.stdout,
+      stderr: files.stderr,
+    }
+    const early: Exit[] = []
+    let job: Job | undefined
+    const spawned = await spawner.spawn(order, (exit) => {
+      if (job) job.exited(exit)
+      else early.push(exit)
+    })
+    if ("problem" in spawned) return spawned.problem
+    const at = clock.now()
+    const target = targetOf(spec)
+    this.#note({ type: "started", ...target, ...spawned.process, at })
+    job = this.#supervise(attempt, spawned.process, {
+      cgroup: spawned.caged ? cgroup : undefined,
+      adopted: false,
+    })
+    this.#changed(attempt)
+    if (attempt.stop) job.stop(attempt.stop)
+    for (const exit of early) job.exited(exit)
+    return undefined
+  }
+
+  #supervise(
+    attempt: Attempt,
+    process: ProcessId,
+    how: { readonly cgroup: string | undefined; readonly adopted: boolean },
+  ): Job {
+    const { spec, nonce, startedAt, readyAt } = attempt
+    const { clock, cgroups, paths } = this.#parts
+    const target = targetOf(spec)
+    const key = attemptKey(spec)
+    const job = new Job(
+      {
+        ...how,
+        spec,
+        nonce,
+        process,
+        readyAt,
+        files: attemptFiles(paths, spec),
+        startedAt: startedAt ?? clock.now(),
+      },
+      {
+        clock,
+        cgroups,
+        ready: (at) => {
+          this.#note({ type: "ready", ...target, at })
+          this.#changed(attempt)
+        },
+        stopping: (stop) => this.#note({ type: "stopping", ...target, ...stop }),
+        ended: (ending) => {
+          this.#jobs.delete(key)
+          void this.#end(attempt, ending)
+        },
+      },
+    )
+    this.#jobs.set(key, job)
+    this.#watch ??= clock.every(watchMs, () => this.#watchAll())
+    job.start()
+    return job
+  }
+
+  #watchAll(): void {
+    for (const job of this.#jobs.values()) job.watch()
+    if (this.#jobs.size > 0) return
+    this.#watch?.cancel()
+    this.#watch = undefined
+  }
+
+  /** Of an attempt that never came: its Start is refused from now on. */
+  async end(target: Target, stop: Omit<Stop, "at">): Promise<void> {
+    const attempt = this.#book.find(target)
+    if (!attempt) {
+      if (target.fence > this.#book.fenceOf(target)) {
+        await this.#write({ type: "forgotten", ...target })
+      }
+      return
+    }
+    this.#stop(attempt, { at: this.#parts.clock.now(), ...stop })
+  }
+
+  #stop(attempt: Attempt, stop: Stop): void {
+    if (attempt.ended) return
+    const job = this.#jobs.get(attemptKey(attempt.spec))
+    if (job) job.stop(stop)
+    else if (!attempt.stop) this.#note({ type: "stopping", ...targetOf(attempt.spec), ...stop })
+  }
+
+  async forget(target: Target, files: boolean): Promise<void> {
+    const attempt = this.#book.find(target)
+    if (!attempt) return
+    if (!attempt.ended) throw refuseKeeper(`${target.task} of ${target.run} has not ended`)
+    await this.#write({ type: "forgotten", ...target })
+    if (files) await removeFiles(attemptFiles(this.#parts.paths, attempt.spec))
+  }
+
+  page(after: number): { attempts: KeeperAttempt[]; next: number } {
+    const found = this.#book.after(after, pageMax)
+    const next = found.length === pageMax ? found.at(-1)!.order : 0
+    return { attempts: found.map((attempt) => this.view(attempt)), next }
+  }
+
+  // ---------------------------------------------------------------- the end of an attempt
+
+  async #end(attempt: Attempt, ending: Ending): Promise<void> {
+    attempt.ending = ending
+    try {
+      await this.#parts.journal.append({ type: "ended", ...targetOf(attempt.spec), ending })
+    } catch {
+      // It is told when the mended journal holds it.
+      this.#mendSoon()
+      return
+    }
+    this.#tellEnded(attempt)
+    this.#tidyJournal()
+  }
+
+  #tellEnded(attempt: Attempt): void {
+    if (attempt.ended) return
+    attempt.ended = true
+    this.#changed(attempt)
+    const key = attemptKey(attempt.spec)
+    for (const resolve of this.#endWaiters.get(key) ?? []) resolve()
+    this.#endWaiters.delete(key)
+  }
+
+  // ---------------------------------------------------------------- journal
+
+  /** For what may be told before it is durable, because a restart finds it out again. */
+  #note(record: JournalRecord): void {
+    this.#book.apply(record)
+    this.#parts.journal.append(record).catch(() => this.#mendSoon())
+  }
+
+  async #write(record: JournalRecord): Promise<void> {
+    try {
+      await this.#parts.journal.append(record)
+    } catch (error) {
+      this.#mendSoon()
+      throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
+    }
+    this.#book.apply(record)
+    this.#tidyJournal()
+  }
+
+  #tidyJournal(): void {
+    if (!this.#parts.journal.isLarge || this.#mending) return
+    this.#mending = true
+    this.#rewrite().catch((error: Error) =>
+      this.#parts.log("journal not compacted", { error: error.message }),
+    )
+  }
+
+  async #rewrite(): Promise<void> {
+    try {
+      await this.#parts.journal.rewrite(() => this.#book.records())
+    } finally {
+      this.#mending = false
+    }
+    for (const attempt of this.#book.live()) if (attempt.ending) this.#tellEnded(attempt)
+  }
+
+  // A journal that failed is written anew elsewhere on the disk until that succeeds; meanwhile nothing is accepted and
+  // no ending is told.
+  #mendSoon(): void {
+    if (this.#mending) return
+    this.#mending = true
+    this.#parts.log("journal failed", { error: this.#parts.journal.failed?.message })
+    this.#parts.clock.after(mendMs, () => {
+      this.#rewrite().then(
+        () => this.#parts.log("journal mended"),
+        () => this.#mendSoon(),
+      )
+    })
+  }
+
+  // ---------------------------------------------------------------- after a restart
+
+  /** Finds the jobs of an earlier keeper again. Called once, before any order. */
+  async recover(): Promise<void> {
+    const open = this.#book.live()
+    const lost = new Set(
+      open.filter((one) => !one.process && one.bootId === this.#parts.bootId).map((o) => o.nonce),
+    )
+    const byNonce = lost.size === 0 ? new Map<string, ProcessId>() : findByNonce(lost)
+    for (const attempt of open) await this.#recoverOne(attempt, byNonce.get(attempt.nonce))
+  }
+
+  async #recoverOne(attempt: Attempt, found: ProcessId | undefined): Promise<void> {
+    const { spec, bootId, nonce, startedAt, stop } = attempt
+    const { clock, cgroups, log } = this.#parts
+    const target = targetOf(spec)
+    const endedAt = clock.now()
+    if (bootId !== this.#parts.bootId) {
+      const reason = "the host was restarted while it ran"
+      const ending = { outcome: "lost", reason, stopped: false, startedAt, endedAt } as const
+      return await this.#end(attempt, ending)
+    }
+    if (!attempt.process && found) this.#note({ type: "started", ...target, ...found, at: endedAt })
+    if (!attempt.process) {
+      const reason = "the keeper died while it was started: whether it ran is not known"
+      return await this.#end(attempt, { ...unseenEnding(stop, { endedAt }), reason })
+    }
+    const same = isSameJob(attempt.process, nonce)
+    log(same ? "job found again" : "job is gone", { ...target, ...attempt.process })
+    const cgroup = cgroups?.pathOf(shortHash(`${attemptKey(spec)}\n${nonce}`))
+    const job = this.#supervise(attempt, attempt.process, { cgroup, adopted: true })
+    if (stop) job.stop(stop)
+    else if (same && spec.onKeeperDeath === "die") {
+      job.stop({ at: endedAt, graceMs: 0, reason: "it had to die with its keeper" })
+    }
+  }
+
+  // ---------------------------------------------------------------- views
+
+  #changed(attempt: Attempt): void {
+    this.#parts.changed(this.view(attempt))
+  }
+
+  view(attempt: Attempt): KeeperAttempt {
+    const { spec, process, startedAt, readyAt, ending, ended } = attempt
+    const files = attemptFiles(this.#parts.paths, spec)
+    const state = ended
+      ? "ended"
+      : readyAt !== undefined
+        ? "ready"
+        : process
+          ? "started"
+          : "accepted"
+    return {
+      ...targetOf(spec),
+      attempt: spec.attempt,
+      state,
+      ...(process && { pid: process.pid }),
+      ...(startedAt !== undefined && { startedAt }),
+      ...(readyAt !== undefined && { readyAt }),
+      ...(ended && { ending }),
+      stdout: files.stdout,
+      stderr: files.stderr,
+      ...(spec.directory && { directory: files.directory }),
+      outputBytesMax: spec.outputBytesMax,
+      ...(spec.onKeeperDeath === "die" && { diesWithKeeper: this.#parts.setpriv !== undefined }),
+    }
+  }
+}
+
+function targetOf({ run, task, fence }: Target): Target {
+  return { run, task, fence }
+}
+
+function refuseKeeper(reason: string): Refusal {
+  return new Refusal("ERR_KEEPER", `the keeper refuses: ${reason}`, { reason })
+}
