@@ -66,6 +66,8 @@ export const Task = z.strictObject({
   /** Only when finished. `skipped`: an edge can never be met. */
   result: z.enum(["succeeded", "failed", "skipped", "lost", "cancelled", "timed_out"]).optional(),
   reason: z.string().optional(),
+  /** Why it was told to stop: nothing needs the server any more, or the run was cancelled or timed out. */
+  stop: z.enum(["unneeded", "cancelled", "timed_out"]).optional(),
   /** Not placed before this state time (backoff). */
   notBefore: z.number().optional(),
   attempts: z.array(Attempt),
@@ -90,7 +92,7 @@ export const Run = z.strictObject({
   kind: z.string(),
   /** active: tasks run or wait · ending: the outcome of the roles is decided, the bundle is being made · finished */
   state: z.enum(["active", "ending", "finished"]),
-  /** Decided when the roles have ended; final only when state is finished. */
+  /** Set by the first cause (or when the roles have ended well); final only when state is finished. */
   verdict: Verdict.optional(),
   reason: z.string().optional(),
   principal: z.string(),

@@ -163,10 +163,13 @@ export interface GroupRow {
   readonly count: number
   /** State of members that have no row. */
   readonly untouched: "blocked" | "pending" | "finished"
+  /** With untouched finished: how and why, as in Task. */
+  readonly untouchedResult?: "skipped" | "cancelled" | "timed_out"
+  readonly untouchedReason?: string
 }
 
 /** Every table, its key and its row. Keys are strings that sort as written; see `keys.ts`. */
-export interface Tables {
+export interface TableRows {
   readonly cluster: ClusterRow
   readonly member: Member
   readonly session: Session
@@ -197,7 +200,7 @@ export type ItemResult =
   | { readonly ok: true; readonly id?: number; readonly run?: string; readonly existing?: boolean }
   | {
       readonly ok: false
-      readonly code: "conflict" | "not-found" | "stale" | "dissolved" | "not-pristine"
+      readonly code: "conflict" | "not-found" | "stale" | "dissolved" | "not-pristine" | "invalid"
       readonly detail: string
     }
 

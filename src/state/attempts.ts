@@ -1,0 +1,352 @@
+/** The life of one task through its attempts: assigned, reported, tried again, ended. */
+import type { Attempt, Ending, Task, TaskGroup } from "../schema/index.ts"
+import { firstUnmet } from "./constraints.ts"
+import { type Draft, refOf, type RunDraft } from "./draft.ts"
+import { advance, clientsOf, finishTask } from "./outcome.ts"
+import type { DecideItem, ItemResult, Placement, ReportItem, TaskRef } from "./types.ts"
+
+/** Attempts that a task's row keeps; of a service the oldest in between are dropped. */
+const attemptsKept = 32
+/** New attempts after lost ones; then the task is lost itself. */
+const requeuesMax = 16
+const backoffMsMax = 5 * 60_000
+
+export const stale = (detail: string): ItemResult => ({ ok: false, code: "stale", detail })
+export const notFound = (detail: string): ItemResult => ({ ok: false, code: "not-found", detail })
+
+/** A task with the things around it that every item needs. */
+interface Found {
+  readonly run: RunDraft
+  readonly task: Task
+  readonly group: TaskGroup
+}
+
+function find(draft: Draft, ref: TaskRef): Found | undefined {
+  const run = draft.run(ref.run)
+  const task = run?.task(ref.group, ref.index)
+  const group = run?.definition(ref.group)
+  return run && task && group ? { run, task, group } : undefined
+}
+
+/** An attempt that is not ended, if there is one. */
+export function liveAttempt(task: Task): Attempt | undefined {
+  const last = task.attempts.at(-1)
+  return last !== undefined && last.state !== "ended" ? last : undefined
+}
+
+/** Number of the attempt that would come next. */
+export function nextAttempt(task: Task): number {
+  return (task.attempts.at(-1)?.n ?? 0) + 1
+}
+
+function replaceLast(task: Task, attempt: Attempt): Attempt[] {
+  return [...task.attempts.slice(0, -1), attempt]
+}
+
+// ---------------------------------------------------------------- assignment
+
+/** Why this placement is no longer right, if it is not. */
+function misplaced(
+  draft: Draft,
+  { run, task, group }: Found,
+  placement: Placement,
+): string | undefined {
+  if (task.state !== "pending") return `${task.name} is ${task.state}, not pending`
+  if (placement.attempt !== nextAttempt(task)) {
+    return `attempt ${nextAttempt(task)} of ${task.name} is next, not ${placement.attempt}`
+  }
+  if (task.notBefore !== undefined && task.notBefore > draft.time) {
+    return `${task.name} waits until its next try`
+  }
+  const member = draft.member(placement.node)
+  if (member === undefined) return `there is no member ${placement.node}`
+  const session = draft.session(placement.node)
+  if (session?.state !== "up" || session.lease !== placement.lease) {
+    return `lease ${placement.lease} of ${member.name} is over`
+  }
+  const unmet = firstUnmet(group.needs, member)
+  if (unmet !== undefined) return `${member.name} ${unmet}`
+  if (group.with !== undefined) {
+    const anchor = run.task(group.with, 0)?.attempts.at(-1)
+    if (anchor?.node !== placement.node) return `${group.with} is not on ${member.name}`
+  }
+  return undefined
+}
+
+/** The fence is the entry's index: unique for (task, attempt), shared by the assignments of one entry. */
+export function assign(draft: Draft, placement: Placement): ItemResult {
+  const found = find(draft, placement)
+  if (found === undefined)
+    return notFound(`no task ${placement.run}/${placement.group}[${placement.index}]`)
+  const wrong = misplaced(draft, found, placement)
+  if (wrong !== undefined) return stale(wrong)
+  const { run, task } = found
+  const attempt: Attempt = {
+    n: placement.attempt,
+    fence: draft.index,
+    node: placement.node,
+    lease: placement.lease,
+    address: placement.address,
+    state: "assigned",
+    assignedAt: draft.time,
+  }
+  const { notBefore: _, reason: __, ...rest } = task
+  run.setTask({ ...rest, state: "active", attempts: keep([...task.attempts, attempt]) })
+  run.event("task-assigned", {
+    task: task.name,
+    attempt: attempt.n,
+    node: run.nodeName(attempt.node),
+  })
+  run.cause({ type: "attempt-assigned", task: refOf(task), fence: draft.index })
+  advance(run)
+  return { ok: true, id: draft.index }
+}
+
+/** Drops the oldest attempts, but not the first that started or was ready: counters stand on those. */
+function keep(attempts: Attempt[]): Attempt[] {
+  if (attempts.length <= attemptsKept) return attempts
+  const started = attempts.findIndex((attempt) => attempt.startedAt !== undefined)
+  const ready = attempts.findIndex((attempt) => attempt.readyAt !== undefined)
+  const droppable = attempts.findIndex((_, place) => place !== started && place !== ready)
+  return attempts.toSpliced(droppable, 1)
+}
+
+// ---------------------------------------------------------------- reports
+
+const order = ["assigned", "started", "ready", "ended"] as const
+
+export function report(draft: Draft, item: ReportItem): ItemResult {
+  const found = find(draft, item)
+  if (found === undefined) return notFound(`no task ${item.run}/${item.group}[${item.index}]`)
+  const { task } = found
+  const last = task.attempts.at(-1)
+  if (last === undefined || last.fence !== item.fence || last.n !== item.attempt) {
+    return stale(
+      `attempt ${item.attempt} with fence ${item.fence} is not the newest of ${task.name}`,
+    )
+  }
+  if (order.indexOf(item.state) <= order.indexOf(last.state)) {
+    // The same word twice is no news, but a second end of an attempt that was given up comes too late.
+    const late = last.ending?.outcome === "lost" && item.state === "ended"
+    return late ? stale(`${task.name} was given up before`) : { ok: true, existing: true }
+  }
+  if (item.state === "ended") {
+    const ending: Ending = item.ending ?? { outcome: "unknown", stopped: false }
+    endAttempt(draft, found, { ending, item })
+  } else {
+    progress(found, last, item.state)
+  }
+  advance(found.run)
+  return { ok: true }
+}
+
+/** A task that has no way to say that it is ready is ready when it has started. */
+function saysReady(group: TaskGroup): boolean {
+  return group.work.driver === "process" && group.work.readiness !== undefined
+}
+
+function progress({ run, task, group }: Found, last: Attempt, state: "started" | "ready"): void {
+  const ready = state === "ready" || !saysReady(group)
+  const next: Attempt = {
+    ...last,
+    state: ready ? "ready" : "started",
+    startedAt: last.startedAt ?? run.time,
+    ...(ready && { readyAt: last.readyAt ?? run.time }),
+  }
+  run.setTask({ ...task, attempts: replaceLast(task, next) })
+  const detail = { task: task.name, attempt: last.n, node: run.nodeName(last.node) }
+  if (last.startedAt === undefined) run.event("task-started", detail)
+  if (state === "ready") run.event("task-ready", detail)
+}
+
+const ran = new Set<Ending["outcome"]>(["exited", "signalled", "unknown", "done"])
+
+const clauses: Readonly<Record<Ending["outcome"], (ending: Ending) => string>> = {
+  exited: ({ exitCode }) => `exited with code ${exitCode ?? "unknown"}`,
+  signalled: ({ signal }) => `was killed by ${signal ?? "a signal"}`,
+  not_started: () => "could not be started",
+  unknown: () => "how it ended is not known",
+  lost: () => "its node was lost",
+  done: () => "done",
+}
+
+/** One clause for people: how the attempt ended. */
+export function describeEnding(ending: Ending): string {
+  const own = ending.reason ?? ""
+  return own === "" ? clauses[ending.outcome](ending) : own
+}
+
+function endAttempt(
+  draft: Draft,
+  found: Found,
+  end: { readonly ending: Ending; readonly item?: ReportItem },
+): void {
+  const { run, task, group } = found
+  const { ending, item } = end
+  const last = task.attempts.at(-1)!
+  const started = ran.has(ending.outcome)
+  const ready = started && (ending.outcome === "done" || !saysReady(group))
+  const ended: Attempt = {
+    ...last,
+    state: "ended",
+    ...(started && { startedAt: last.startedAt ?? draft.time }),
+    ...(ready && { readyAt: last.readyAt ?? draft.time }),
+    endedAt: draft.time,
+    ending,
+  }
+  const next: Task = {
+    ...task,
+    attempts: replaceLast(task, ended),
+    outputs: item?.outputs === undefined ? task.outputs : [...item.outputs],
+  }
+  run.setTask(next)
+  run.event("task-ended", {
+    task: task.name,
+    attempt: last.n,
+    node: run.nodeName(last.node),
+    message: describeEnding(ending),
+  })
+  if (item?.bundle !== undefined && isSeal(group)) {
+    run.change({ bundle: { ...item.bundle, holders: [...item.bundle.holders] } })
+  }
+  decideResult(run, next, ending)
+}
+
+function isSeal(group: TaskGroup): boolean {
+  return group.work.driver === "builtin" && group.work.verb === "seal"
+}
+
+function isWell(ending: Ending): boolean {
+  return ending.outcome === "done" || (ending.outcome === "exited" && ending.exitCode === 0)
+}
+
+/** What the end of its newest attempt means for the task. */
+function decideResult(run: RunDraft, task: Task, ending: Ending): void {
+  const group = run.definition(task.group)!
+  const reason = describeEnding(ending)
+  const finish = (result: NonNullable<Task["result"]>, why: string | undefined): void =>
+    finishTask(run, task, { result, quiet: true, ...(why !== undefined && { reason: why }) })
+  if (task.stop === "cancelled" || task.stop === "timed_out") {
+    finish(task.stop, task.stop === "cancelled" ? "the run was cancelled" : "the run timed out")
+  } else if (ending.outcome === "lost") {
+    finish("lost", reason)
+  } else if (task.stop === "unneeded") {
+    // It was told to stop, so how it went is no matter; one that never ran was simply not needed.
+    if (ending.outcome === "not_started") finish("skipped", "nothing needs it any more")
+    else finish("succeeded", undefined)
+  } else if (group.life === "service") {
+    again(run, task, reason)
+  } else if (ending.outcome === "unknown") {
+    if (group.onLoss === "requeue") requeue(run, task, reason)
+    else finish("lost", reason)
+  } else if (isWell(ending)) {
+    const early = group.life === "server" ? deserted(run, group) : undefined
+    if (early === undefined) finish("succeeded", undefined)
+    else finish("failed", early)
+  } else if (mayTryAgain(group, task)) {
+    again(run, task, reason)
+  } else {
+    const tries = task.attempts.length
+    finish("failed", tries > 1 ? `${reason} (attempt ${task.attempts.at(-1)!.n})` : reason)
+  }
+}
+
+/** A server that ended well by itself has failed those of its clients that are not even placed. Clients that are
+ *  running may have had all they wanted: `iperf3 -s -1` ends with its client, and either report may come first. */
+function deserted(run: RunDraft, server: TaskGroup): string | undefined {
+  for (const client of clientsOf(run.plan, server.name)) {
+    const row = run.group(client.name)
+    if (row.finished === row.count) continue
+    const touched = run.touched(client.name)
+    const waiting = touched.some((task) => task.state === "pending" || task.state === "blocked")
+    if (waiting || touched.length < row.count) {
+      return `ended by itself before ${client.name} had started`
+    }
+  }
+  return undefined
+}
+
+function failedTries(task: Task): number {
+  return task.attempts.filter((attempt) => attempt.ending && attempt.ending.outcome !== "lost")
+    .length
+}
+
+/** A server that was ready once is not tried again: its clients have seen it. */
+function mayTryAgain(group: TaskGroup, task: Task): boolean {
+  if (failedTries(task) > group.retries) return false
+  return group.life !== "server" || task.attempts.every((attempt) => attempt.readyAt === undefined)
+}
+
+/** Pending again, after a backoff that doubles with each try. The leader may add jitter by waiting longer. */
+function again(run: RunDraft, task: Task, reason: string): void {
+  const { backoffMs } = run.definition(task.group)!
+  const doublings = Math.min(20, Math.max(0, failedTries(task) - 1))
+  const wait = Math.min(backoffMsMax, backoffMs * 2 ** doublings)
+  pendAgain(run, { ...task, ...(wait > 0 && { notBefore: run.time + wait }) }, reason)
+}
+
+function pendAgain(run: RunDraft, task: Task, reason: string): void {
+  run.setTask({ ...task, state: "pending", reason })
+  run.event("task-pending", { task: task.name, message: `again, after: ${reason}` })
+}
+
+function requeue(run: RunDraft, task: Task, reason: string): void {
+  const losses = task.attempts.filter(
+    ({ ending }) => ending?.outcome === "lost" || ending?.outcome === "unknown",
+  ).length
+  if (losses > requeuesMax) finishTask(run, task, { result: "lost", reason, quiet: true })
+  else pendAgain(run, task, reason)
+}
+
+// ---------------------------------------------------------------- decisions about attempts
+
+type AttemptDecision = Extract<DecideItem, { kind: "attempt-lost" | "overdue" }>
+
+/** Ends a live attempt without its node's word: whatever the node says later has an old fence. */
+export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
+  const found = find(draft, item.task)
+  if (found === undefined) return notFound(`no task ${item.task.run}/${item.task.group}`)
+  const { run, task, group } = found
+  const live = liveAttempt(task)
+  if (live === undefined || live.fence !== item.fence) {
+    return stale(`fence ${item.fence} is not live in ${task.name}`)
+  }
+  const stopped = task.stop === "cancelled" || task.stop === "timed_out"
+  if (item.kind === "attempt-lost") {
+    const session = draft.session(live.node)
+    if (session !== undefined && session.state !== "lost") {
+      return stale(`${run.nodeName(live.node)} is back`)
+    }
+    if (group.onLoss === "wait" && !stopped) return stale(`${task.name} waits for its node`)
+  }
+  const ending: Ending = { outcome: "lost", stopped: false, reason: item.reason }
+  const requeues =
+    item.kind === "attempt-lost" && group.onLoss === "requeue" && task.state === "active"
+  if (requeues) {
+    const ended: Attempt = { ...live, state: "ended", endedAt: draft.time, ending }
+    const next: Task = { ...task, attempts: replaceLast(task, ended) }
+    run.setTask(next)
+    run.event("task-ended", {
+      task: task.name,
+      attempt: live.n,
+      node: run.nodeName(live.node),
+      message: item.reason,
+    })
+    requeue(run, next, item.reason)
+  } else {
+    endAttempt(draft, found, { ending })
+  }
+  advance(run)
+  return { ok: true }
+}
+
+/** A task that waits for a node which will not come. */
+export function failUnplaceable(draft: Draft, ref: TaskRef, reason: string): ItemResult {
+  const found = find(draft, ref)
+  if (found === undefined) return notFound(`no task ${ref.run}/${ref.group}[${ref.index}]`)
+  const { run, task } = found
+  if (task.state !== "pending") return stale(`${task.name} is ${task.state}, not pending`)
+  finishTask(run, task, { result: "failed", reason })
+  advance(run)
+  return { ok: true }
+}

@@ -1,0 +1,240 @@
+/** What the ends of tasks mean for other tasks and for the run: edges, servers that nobody needs, the verdict. */
+import { type Edge, type Task, type TaskGroup, taskName, type Verdict } from "../schema/index.ts"
+import { refOf, type RunDraft } from "./draft.ts"
+import type { GroupRow } from "./types.ts"
+
+type Result = NonNullable<Task["result"]>
+type UntouchedResult = NonNullable<GroupRow["untouchedResult"]>
+
+/** How one edge stands: all members have the mark · some still may get it · one ended without it. */
+export function edgeState(
+  upstream: GroupRow | undefined,
+  on: Edge["on"],
+): "met" | "open" | "never" {
+  if (upstream === undefined) return "never"
+  if (upstream[on] === upstream.count) return "met"
+  return upstream.finished === upstream.count ? "never" : "open"
+}
+
+/** Groups that need this one alive: an edge on its end is no such need. */
+export function clientsOf(
+  plan: { readonly groups: readonly TaskGroup[] },
+  server: string,
+): readonly TaskGroup[] {
+  return plan.groups.filter((group) =>
+    group.after.some(
+      (edge) => edge.group === server && (edge.on === "started" || edge.on === "ready"),
+    ),
+  )
+}
+
+export function isDone(row: GroupRow): boolean {
+  return row.finished === row.count
+}
+
+/** The first cause decides the verdict; what follows from it does not change it. */
+export function blame(draft: RunDraft, verdict: Verdict, reason: string): void {
+  if (draft.run.verdict === undefined) draft.change({ verdict, reason })
+}
+
+/** Ends a task for good. An attempt's own end has its event already; `quiet` says so. */
+export function finishTask(
+  draft: RunDraft,
+  task: Task,
+  end: { readonly result: Result; readonly reason?: string; readonly quiet?: boolean },
+): void {
+  const { notBefore: _, ...rest } = task
+  draft.setTask({
+    ...rest,
+    state: "finished",
+    result: end.result,
+    ...(end.reason !== undefined && { reason: end.reason }),
+  })
+  if (end.quiet !== true) {
+    draft.event("task-ended", {
+      task: task.name,
+      message: end.reason === undefined ? end.result : `${end.result}: ${end.reason}`,
+    })
+  }
+  const group = draft.definition(task.group)!
+  if (!group.role || !group.vital) return
+  if (end.result === "failed") blame(draft, "failed", `${task.name} failed: ${end.reason}`)
+  if (end.result === "lost") blame(draft, "lost", `${task.name} was lost: ${end.reason}`)
+}
+
+/** Ends the members of a group that have no row, all alike. */
+function finishUntouched(
+  draft: RunDraft,
+  group: TaskGroup,
+  end: { readonly result: UntouchedResult; readonly reason: string },
+): void {
+  const row = draft.group(group.name)
+  const members = group.count - draft.touched(group.name).length
+  if (row.untouched === "finished" || members === 0) return
+  draft.setGroup({
+    ...row,
+    untouched: "finished",
+    untouchedResult: end.result,
+    untouchedReason: end.reason,
+    finished: row.finished + members,
+  })
+  draft.event("task-ended", { task: group.name, message: `${end.result}: ${end.reason}` })
+}
+
+/** Ends everything of a group that waits; what runs is told to stop, when `stop` says why. */
+export function endGroup(
+  draft: RunDraft,
+  group: TaskGroup,
+  end: { readonly result: UntouchedResult; readonly reason: string; readonly stop?: Task["stop"] },
+): void {
+  for (const task of draft.touched(group.name)) {
+    if (task.state === "pending" || task.state === "blocked") {
+      finishTask(draft, task, { result: end.result, reason: end.reason })
+    } else if (task.state === "active" && end.stop !== undefined) {
+      stopTask(draft, task, { stop: end.stop, reason: end.reason })
+    }
+  }
+  finishUntouched(draft, group, end)
+}
+
+function stopTask(
+  draft: RunDraft,
+  task: Task,
+  why: { readonly stop: NonNullable<Task["stop"]>; readonly reason: string },
+): void {
+  draft.setTask({ ...task, state: "stopping", stop: why.stop })
+  const attempt = task.attempts.at(-1)!
+  draft.event("task-stopping", {
+    task: task.name,
+    attempt: attempt.n,
+    node: draft.nodeName(attempt.node),
+    message: why.reason,
+  })
+  draft.cause({ type: "task-stopping", task: refOf(task), reason: why.reason })
+}
+
+/** Lets every consequence happen: to be called after each change of the run. */
+export function advance(draft: RunDraft): void {
+  while (draft.moved && draft.run.state !== "finished") {
+    draft.moved = false
+    for (const group of draft.plan.groups) {
+      unblock(draft, group)
+      release(draft, group)
+    }
+    settle(draft)
+  }
+}
+
+const unmetClause = {
+  started: "never started",
+  ready: "did not become ready",
+  succeeded: "did not succeed",
+  finished: "does not exist",
+}
+
+function unblock(draft: RunDraft, group: TaskGroup): void {
+  const row = draft.group(group.name)
+  if (row.untouched !== "blocked") return
+  let open = false
+  for (const edge of group.after) {
+    const upstream = draft.definition(edge.group)
+    const state = edgeState(upstream && draft.group(edge.group), edge.on)
+    if (state === "never") {
+      const why = reasonOf(draft, edge.group)
+      skip(draft, group, { upstream, reason: `${edge.group} ${unmetClause[edge.on]}${why}` })
+      return
+    }
+    if (state === "open") open = true
+  }
+  if (open) return
+  if (group.with !== undefined) {
+    const anchor = draft.task(group.with, 0)
+    const gone = anchor === undefined || (anchor.state === "finished" && !anchor.attempts.length)
+    if (gone) {
+      const upstream = draft.definition(group.with)
+      skip(draft, group, { upstream, reason: `${group.with} never ran on any node` })
+      return
+    }
+  }
+  draft.setGroup({ ...row, untouched: "pending" })
+  draft.event("task-pending", { task: group.name })
+}
+
+/** ` (exited with code 1)`: why the first member of a group that did not end well ended so. */
+function reasonOf(draft: RunDraft, name: string): string {
+  if (draft.definition(name) === undefined) return ""
+  const culprit = draft.touched(name).find((task) => task.result !== "succeeded" && task.reason)
+  const reason = culprit?.reason ?? draft.group(name).untouchedReason
+  return reason === undefined ? "" : ` (${reason})`
+}
+
+function skip(
+  draft: RunDraft,
+  group: TaskGroup,
+  why: { readonly upstream: TaskGroup | undefined; readonly reason: string },
+): void {
+  finishUntouched(draft, group, { result: "skipped", reason: why.reason })
+  if (!group.role || !group.vital) return
+  // What troupe itself could not do for a role is no failure of the user's program.
+  const verdict = why.upstream?.role === false ? "lost" : "failed"
+  blame(draft, verdict, `${group.name} was skipped: ${why.reason}`)
+}
+
+/** Servers stop when every client has finished; staging for roles that have all finished is not begun. */
+function release(draft: RunDraft, group: TaskGroup): void {
+  const row = draft.group(group.name)
+  if (isDone(row)) return
+  if (group.life === "server") {
+    const clients = clientsOf(draft.plan, group.name)
+    if (clients.length === 0) return
+    if (!clients.every((client) => isDone(draft.group(client.name)))) return
+    endGroup(draft, group, {
+      result: "skipped",
+      reason: "nothing needs it any more",
+      stop: "unneeded",
+    })
+  } else if (group.work.driver === "builtin" && group.work.verb === "stage") {
+    const users = draft.plan.groups.filter((user) =>
+      user.after.some((edge) => edge.group === group.name),
+    )
+    if (users.length === 0 || !users.every((user) => isDone(draft.group(user.name)))) return
+    endGroup(draft, group, { result: "skipped", reason: "nothing needs it any more" })
+  }
+}
+
+/** Decides the verdict when the roles are done, and ends the run when everything is. */
+function settle(draft: RunDraft): void {
+  const groups = draft.plan.groups
+  const done = (group: TaskGroup): boolean => isDone(draft.group(group.name))
+  if (draft.run.state === "active" && groups.every((group) => !group.role || done(group))) {
+    const verdict = draft.run.verdict ?? "succeeded"
+    draft.change({ state: "ending", verdict })
+    draft.event("run-ending", { message: draft.run.reason ?? verdict })
+  }
+  if (draft.run.state !== "ending" || !groups.every(done)) return
+  const fault = draft.run.verdict === "succeeded" ? bookkeepingFault(draft) : undefined
+  if (fault !== undefined) draft.change({ verdict: "lost", reason: fault })
+  draft.change({ state: "finished", endedAt: draft.time })
+  const { verdict, reason } = draft.run
+  draft.event("run-finished", {
+    message: reason === undefined ? verdict! : `${verdict}: ${reason}`,
+  })
+}
+
+/** What of the result of a run that went well could not be brought home. */
+function bookkeepingFault(draft: RunDraft): string | undefined {
+  for (const group of draft.plan.groups) {
+    const row = draft.group(group.name)
+    if (group.role || row.succeeded === row.count) continue
+    if (group.work.driver === "builtin" && group.work.verb === "seal") {
+      return `bundle could not be made: ${group.name}${reasonOf(draft, group.name)}`
+    }
+    const failed = draft
+      .touched(group.name)
+      .find((task) => task.result === "failed" || task.result === "lost")
+    if (group.vital && failed !== undefined) {
+      return `${taskName(group, failed.index)} ${failed.result}: ${failed.reason ?? "for no known reason"}`
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,123 @@
+/** What people see of a run: its phases and its tasks, derived from the rows and never stored. */
+import type { Phase, Plan, Run, RunView, Task, TaskGroup } from "../schema/index.ts"
+import * as read from "./read.ts"
+import type { GroupRow, View } from "./types.ts"
+
+type PhaseState = Phase["state"]
+
+/** Groups of a phase with their rows and tasks. */
+interface Cast {
+  readonly rows: readonly GroupRow[]
+  readonly tasks: readonly Task[]
+}
+
+const every = (rows: readonly GroupRow[], mark: "started" | "ready" | "finished"): boolean =>
+  rows.every((row) => row[mark] === row.count)
+
+/** How far a mark is that all tasks of the cast must reach. */
+function towards(cast: Cast, mark: "started" | "ready"): PhaseState {
+  const { rows, tasks } = cast
+  if (every(rows, mark)) return "completed"
+  const reached = mark === "started" ? "startedAt" : "readyAt"
+  const lacks = (task: Task): boolean =>
+    task.attempts.every((attempt) => attempt[reached] === undefined)
+  const short = tasks.filter((task) => task.state === "finished" && lacks(task))
+  if (short.some((task) => task.result !== "skipped" && task.result !== "cancelled"))
+    return "failed"
+  if (short.length > 0) return "skipped"
+  // A task is on its way to the mark once it is past the step before it.
+  const isBegun = tasks.some(({ attempts }) =>
+    mark === "started"
+      ? attempts.length > 0
+      : attempts.some((attempt) => attempt.startedAt !== undefined),
+  )
+  return isBegun ? "active" : "waiting"
+}
+
+/** Whole life of the cast: from the first assignment to the last end. */
+function whole({ rows, tasks }: Cast): PhaseState {
+  if (!every(rows, "finished")) {
+    return tasks.some((task) => task.attempts.length > 0) ? "active" : "waiting"
+  }
+  if (tasks.some((task) => task.result === "skipped")) {
+    return tasks.every((task) => task.result === "skipped") ? "skipped" : "failed"
+  }
+  return tasks.every((task) => task.result === "succeeded") ? "completed" : "failed"
+}
+
+function afterReady(cast: Cast): PhaseState {
+  const state = whole(cast)
+  return state === "active" && !every(cast.rows, "ready") ? "waiting" : state
+}
+
+function stopping(cast: Cast): PhaseState {
+  const state = whole(cast)
+  if (state !== "active") return state
+  return cast.tasks.some((task) => task.state === "stopping") ? "active" : "waiting"
+}
+
+/** A phase that no group is in by name: `X_ready`, `X_done` and `X_stop` show more of the groups in `X_start`. */
+const suffixes: Readonly<Record<string, (cast: Cast) => PhaseState>> = {
+  ready: (cast) => towards(cast, "ready"),
+  done: afterReady,
+  stop: stopping,
+}
+
+/** The plan's phases in order, each with its state. `init` is over when the run exists, `done` when it is finished. */
+export function phasesOf(
+  run: Run,
+  plan: Plan,
+  tasks: readonly Task[],
+  groups: readonly GroupRow[],
+): Phase[] {
+  const castOf = (members: readonly TaskGroup[]): Cast => {
+    const names = new Set(members.map((group) => group.name))
+    return {
+      rows: groups.filter((row) => names.has(row.name)),
+      tasks: tasks.filter((task) => names.has(task.group)),
+    }
+  }
+  const inPhase = (name: string): readonly TaskGroup[] =>
+    plan.groups.filter((group) => group.phase === name)
+  const finished = run.state === "finished"
+  const stateOf = (name: string): PhaseState => {
+    if (name === "init") return "completed"
+    if (name === "done") return finished ? "completed" : "waiting"
+    const own = inPhase(name)
+    if (own.length > 0) {
+      return name.endsWith("_start") ? towards(castOf(own), "started") : whole(castOf(own))
+    }
+    const match = /^(.+)_(ready|done|stop)$/.exec(name)
+    const base = match ? inPhase(`${match[1]}_start`) : []
+    if (match && base.length > 0) return suffixes[match[2]!]!(castOf(base))
+    return finished ? "skipped" : "waiting"
+  }
+  return plan.phases.map((name) => ({ name, state: stateOf(name) }))
+}
+
+/** Where the run is: the last phase that is going on, else the first that waits; `done` at the end. */
+function currentPhase(run: Run, phases: readonly Phase[]): string {
+  const last = phases.at(-1)?.name ?? "done"
+  if (run.state === "finished") return last
+  const active = phases.findLast((phase) => phase.state === "active")
+  return (active ?? phases.find((phase) => phase.state === "waiting"))?.name ?? last
+}
+
+/** What REST shows of one run, by id; why tasks wait is the scheduler's word and added by the node. */
+export function viewOf(view: View, id: string): RunView | undefined {
+  const run = read.readRun(view, id)
+  const plan = read.readPlan(view, id)
+  if (run === undefined || plan === undefined) return undefined
+  const tasks = read.readTasks(view, id)
+  const phases = phasesOf(run, plan, tasks, read.readGroups(view, id))
+  return {
+    ...run,
+    phase: currentPhase(run, phases),
+    phases,
+    tasks: tasks.map((task) => {
+      const last = task.attempts.at(-1)
+      const node = last && read.readMember(view, last.node)?.name
+      return { ...task, ...(node !== undefined && { node }) }
+    }),
+  }
+}
