@@ -3,6 +3,7 @@
 import type { Connection, Libp2p, PeerId } from "@libp2p/interface"
 import { peerIdFromString } from "@libp2p/peer-id"
 import { multiaddr } from "@multiformats/multiaddr"
+import { until } from "../platform/index.ts"
 import type { PeerRef } from "../schema/index.ts"
 import { type SocketAddress, socketOf, splitPeerId, withoutPeerId } from "./addresses.ts"
 import { connectionLost, isRefused, notConnected, stopped } from "./failures.ts"
@@ -207,18 +208,5 @@ export class Connections {
       const other = socketOf(address)
       return other?.host === socket.host ? [other] : []
     })
-  }
-}
-
-/** Waits for shared work, but no longer than this caller wants to. */
-export async function until<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>()
-  const abort = () => aborted.reject(signal.reason as Error)
-  if (signal.aborted) abort()
-  signal.addEventListener("abort", abort, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener("abort", abort)
   }
 }

@@ -1,9 +1,10 @@
 /** libp2p put together, behind the small door of types.ts. */
 import type { Connection, Stream } from "@libp2p/interface"
+import { until } from "../platform/index.ts"
 import { type PeerRef, TroupeError } from "../schema/index.ts"
 import { splitPeerId, withoutPeerId } from "./addresses.ts"
 import { byteStream } from "./byte-stream.ts"
-import { Connections, type Haste, until } from "./connections.ts"
+import { Connections, type Haste } from "./connections.ts"
 import { Discovery, followSeeds } from "./discovery.ts"
 import { notConnected, stopped } from "./failures.ts"
 import { FrameLink, readFrames } from "./frames.ts"

@@ -1,8 +1,9 @@
 /** Requests over kept streams: opening one costs a millisecond, an answer on a kept one a third of that. */
+import { setMaxListeners } from "node:events"
 import type { Stream } from "@libp2p/interface"
 import * as lengthPrefixed from "it-length-prefixed"
 import { pipe } from "it-pipe"
-import type { Logger } from "../platform/index.ts"
+import { type Logger, until } from "../platform/index.ts"
 import { isTroupeError } from "../schema/index.ts"
 import {
   decodeEnvelope,
@@ -106,12 +107,7 @@ export class RequestLink {
   async #wait(opening: Promise<Stream>, signal: AbortSignal): Promise<Stream> {
     this.#waiting++
     try {
-      return await new Promise<Stream>((resolve, reject) => {
-        const aborted = () => reject(signal.reason as Error)
-        signal.addEventListener("abort", aborted, { once: true })
-        const done = () => signal.removeEventListener("abort", aborted)
-        opening.then(resolve, reject).finally(done)
-      })
+      return await until(opening, signal)
     } finally {
       this.#waiting--
     }
@@ -140,6 +136,8 @@ export class RequestLink {
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const id = this.#nextId++
+    // One signal may stand for many requests.
+    setMaxListeners(0, signal)
     return new Promise((resolve, reject) => {
       const settle = () => {
         signal.removeEventListener("abort", aborted)
