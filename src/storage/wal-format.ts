@@ -197,10 +197,10 @@ export function judgeRemains(
       return { kind: "damage", reason: `a broken record; a later one begins at ${at}` }
     }
   }
+  // Of a head that is broken itself the length is unknown: then a sector of the head is what must be missing.
   const lacking = head
-    ? lacksPart(bytes, { from: offset, to: offset + frameBytes(head.length) })
-    : lacksPart(bytes, { from: offset, to: offset + frameHeadBytes }) ||
-      end <= offset + frameHeadBytes
+    ? lacksPart(bytes, offset, offset + frameBytes(head.length))
+    : end <= offset + frameHeadBytes || lacksSector(bytes, offset, offset + frameHeadBytes)
   if (!lacking)
     return { kind: "damage", reason: "the last record is whole but its checksum is wrong" }
   if (head && end > offset + frameBytes(head.length)) {
@@ -220,15 +220,20 @@ function lastNonZero(bytes: Buffer, offset: number): number {
   return Math.max(end, offset)
 }
 
-/** Whether a sector's share of the range is past the end or all zeros, or the end mark is missing. */
-function lacksPart(bytes: Buffer, range: { from: number; to: number }): boolean {
-  if (range.to > bytes.length) return true
-  for (let at = range.from; at < range.to;) {
-    const next = Math.min(range.to, at - (at % sectorBytes) + sectorBytes)
+/** Whether part of a frame did not arrive. Its last byte is never zero. */
+function lacksPart(bytes: Buffer, from: number, to: number): boolean {
+  return lacksSector(bytes, from, to) || bytes[to - 1] === 0
+}
+
+/** Whether a sector's share of the range is past the end or all zeros. */
+function lacksSector(bytes: Buffer, from: number, to: number): boolean {
+  if (to > bytes.length) return true
+  for (let at = from; at < to;) {
+    const next = Math.min(to, at - (at % sectorBytes) + sectorBytes)
     if (isZero(bytes.subarray(at, next))) return true
     at = next
   }
-  return isZero(bytes.subarray(range.to - 8, range.to))
+  return false
 }
 
 function isZero(bytes: Buffer): boolean {
