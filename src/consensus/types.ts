@@ -147,6 +147,8 @@ export interface RaftConfig {
   readonly preVote: boolean
   readonly stepDownOnRemoval: boolean
   readonly disableConfChangeValidation: boolean
+  /** Followers forward MsgProp, and leaders accept it from others, as etcd does. Absent in production (C-44). */
+  readonly forwardProposals?: boolean
   /** [0, 1); the only source of chance. */
   readonly random: () => number
   /** Log lines in etcd's wording, for transcripts; never needed for correctness. */
@@ -190,8 +192,8 @@ export interface Raft {
   /** Only the leader appends; elsewhere dropped (proposals are never forwarded by the core: C-44). */
   propose(data: readonly Uint8Array[]): ProposeResult
   proposeConfChange(change: ConfChange): ProposeResult
-  /** Called when a committed configuration entry is applied. A no-op change (undefined) must be told too. */
-  applyConfChange(change: ConfChange): ConfState
+  /** Called when a committed configuration entry is applied; `undefined` when the state machine refuses the change. */
+  applyConfChange(change: ConfChange | undefined): ConfState
   /** The answer comes as a ReadState with the same context; only valid after a commit of the current term. */
   readIndex(context: Uint8Array): void
   transferLeadership(to: Id): void
