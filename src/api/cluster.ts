@@ -1,0 +1,44 @@
+/** Routes of the cluster: its nodes, its status, its health. */
+import { ClusterStatus, HealthView } from "../schema/index.ts"
+import { answerLimit, type App, type RouteContext } from "./context.ts"
+import { NodeList, problemResponse } from "./schemas.ts"
+
+export function clusterRoutes(app: App, context: RouteContext): void {
+  const { face, waits } = context
+  const nodes = {
+    operationId: "listNodes",
+    summary: "The members, as the leader sees them",
+    tags: ["cluster"],
+    response: { 200: NodeList, default: problemResponse },
+  }
+  app.get("/v1/nodes", { schema: nodes, exposeHeadRoute: true }, async (_request, reply) => {
+    return { items: [...(await face.listNodes(waits.begin(reply.raw, answerLimit)))] }
+  })
+
+  for (const [url, operationId] of [
+    ["/v1/cluster/status", "clusterStatus"],
+    // The path of the first clients of this field.
+    ["/cluster/status", "clusterStatusAlias"],
+  ] as const) {
+    const status = {
+      operationId,
+      summary: "The cluster as this node sees it",
+      tags: ["cluster"],
+      response: { 200: ClusterStatus, default: problemResponse },
+    }
+    app.get(url, { schema: status, exposeHeadRoute: true }, async (_request, reply) => {
+      return await face.clusterStatus(waits.begin(reply.raw, answerLimit))
+    })
+  }
+
+  const health = {
+    operationId: "clusterHealth",
+    summary: "How many losses the cluster survives right now, and what is wrong",
+    description: "Always 200: without a leader the answer says so. `/health` is for probes.",
+    tags: ["cluster"],
+    response: { 200: HealthView, default: problemResponse },
+  }
+  app.get("/v1/cluster/health", { schema: health, exposeHeadRoute: true }, async () => {
+    return await face.health()
+  })
+}

@@ -1,0 +1,119 @@
+/** Routes of runs: hand in, list, show, cancel. */
+import type { FastifyReply } from "fastify"
+import { PlanView, RunList, RunView, SubmitRun } from "../schema/index.ts"
+import { anonymous, answerLimit, type App, type RouteContext } from "./context.ts"
+import {
+  CancelQuery,
+  ListQuery,
+  problemResponse,
+  RunParams,
+  SubmitHeaders,
+  SubmitQuery,
+} from "./schemas.ts"
+import * as z from "zod"
+
+/** Warnings of one submit that are sent along, and the length of each. */
+const warningsMax = 16
+const warningCharsMax = 300
+
+export function runRoutes(app: App, context: RouteContext): void {
+  submitRoute(app, context)
+  listRoute(app, context)
+  oneRoute(app, context)
+  cancelRoute(app, context)
+}
+
+function submitRoute(app: App, { face, waits }: RouteContext): void {
+  const schema = {
+    operationId: "submitRun",
+    summary: "Hand in a run manifest",
+    description:
+      "As JSON with the digests of the files it names (uploaded before), or the bare manifest as YAML.",
+    tags: ["runs"],
+    querystring: SubmitQuery,
+    headers: SubmitHeaders,
+    body: SubmitRun,
+    response: {
+      200: z
+        .union([RunView, PlanView])
+        .describe("The run that this key made before; with `dryRun=true` the plan"),
+      201: RunView.describe("Accepted: it survives what the cluster survives"),
+      default: problemResponse,
+    },
+  }
+  app.post("/v1/runs", { schema }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    if (request.query.dryRun === "true") {
+      return await face.planRun(request.body, anonymous, options)
+    }
+    const key = request.headers["idempotency-key"]?.replace(/^"(.*)"$/, "$1")
+    const accepted = await face.submitRun(request.body, { ...anonymous, key }, options)
+    warn(reply, accepted.warnings)
+    reply.header("location", `/v1/runs/${encodeURIComponent(accepted.run.id)}`)
+    reply.code(accepted.existing ? 200 : 201)
+    return accepted.run
+  })
+}
+
+/** Percent-encoded, since a header holds neither line breaks nor other letters than ASCII. */
+function warn(reply: FastifyReply, warnings: readonly string[]): void {
+  if (warnings.length === 0) return
+  const shown = warnings
+    .slice(0, warningsMax)
+    .map((text) => encodeURIComponent(text.toWellFormed().slice(0, warningCharsMax).toWellFormed()))
+  reply.header("troupe-warning", shown)
+}
+
+function listRoute(app: App, { face, waits }: RouteContext): void {
+  const schema = {
+    operationId: "listRuns",
+    summary: "Runs, newest first",
+    tags: ["runs"],
+    querystring: ListQuery,
+    response: { 200: RunList, default: problemResponse },
+  }
+  app.get("/v1/runs", { schema, exposeHeadRoute: true }, async (request, reply) => {
+    const { state, limit, cursor } = request.query
+    const list = await face.listRuns({ state, limit, cursor }, waits.begin(reply.raw, answerLimit))
+    if (list.nextCursor !== undefined) {
+      const query = new URLSearchParams({ limit: String(limit), cursor: list.nextCursor })
+      if (state !== undefined) query.set("state", state)
+      reply.header("link", `</v1/runs?${query}>; rel="next"`)
+    }
+    return list
+  })
+}
+
+function oneRoute(app: App, { face, waits }: RouteContext): void {
+  const schema = {
+    operationId: "getRun",
+    summary: "One run with its phases and tasks",
+    tags: ["runs"],
+    params: RunParams,
+    response: { 200: RunView, default: problemResponse },
+  }
+  app.get("/v1/runs/:id", { schema, exposeHeadRoute: true }, async (request, reply) => {
+    return await face.getRun(request.params.id, waits.begin(reply.raw, answerLimit))
+  })
+}
+
+function cancelRoute(app: App, { face, waits }: RouteContext): void {
+  const schema = {
+    operationId: "cancelRun",
+    summary: "Cancel a run; one that is finished stays as it is",
+    tags: ["runs"],
+    params: RunParams,
+    querystring: CancelQuery,
+    response: {
+      202: RunView.describe("Cancelling; what was collected so far still comes home"),
+      default: problemResponse,
+    },
+  }
+  app.delete("/v1/runs/:id", { schema }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    const reason = request.query.reason ?? "cancelled through the API"
+    const run = await face.cancelRun(request.params.id, reason, anonymous, options)
+    reply.code(202)
+    return run
+  })
+}

@@ -1,0 +1,252 @@
+/** The client: one method a route. */
+import {
+  ClusterStatus,
+  type Digest,
+  HealthView,
+  NodeView,
+  PlanView,
+  RunList,
+  RunView,
+  type SubmitRunInput,
+  TroupeError,
+} from "../schema/index.ts"
+import * as z from "zod"
+import { checked } from "./check.ts"
+import { piecesOf } from "./sse.ts"
+import { eventStream, type LogQuery, logStream, type RunMessage } from "./streams.ts"
+import { realTiming, type Timing } from "./timing.ts"
+import { type Ask, createTransport } from "./transport.ts"
+
+export type { RunMessage } from "./streams.ts"
+
+export interface ClientOptions {
+  /** One or several nodes of one cluster, e.g. `http://127.0.0.1:8770`; any of them answers. */
+  readonly baseUrl: string | readonly string[]
+  readonly token?: string | undefined
+  readonly fetch?: typeof fetch
+  /** Tries of one request; 8 unless told. */
+  readonly triesMax?: number
+  /** For tests. */
+  readonly timing?: Timing
+}
+
+export interface Submitted {
+  readonly run: RunView
+  /** The key was used before, for the same request: this is that run. */
+  readonly existing: boolean
+  readonly warnings: readonly string[]
+}
+
+export interface BundleStream {
+  readonly run: string
+  readonly fileName: string
+  /** Of the whole tar; the reader checks it. */
+  readonly digest: Digest
+  readonly bytes: number
+  readonly read: AsyncIterable<Uint8Array>
+}
+
+interface Abortable {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Every method throws TroupeError with the node's own code; ERR_PEER_UNREACHABLE when no node answers.
+ *  Reads and submits with a key are tried again; nothing else is. */
+export interface Client {
+  submitRun(request: SubmitRunInput, options?: Abortable & { key?: string }): Promise<Submitted>
+  planRun(request: SubmitRunInput, options?: Abortable): Promise<PlanView>
+  listRuns(
+    query?: Abortable & {
+      state?: "active" | "ending" | "finished"
+      limit?: number
+      cursor?: string
+    },
+  ): Promise<RunList>
+  getRun(run: string, options?: Abortable): Promise<RunView>
+  cancelRun(run: string, options?: Abortable & { reason?: string }): Promise<RunView>
+  /** Past and coming events, over any number of connections; ends after the last. */
+  events(
+    run: string,
+    options?: Abortable & { after?: string | undefined },
+  ): AsyncIterable<RunMessage>
+  logs(run: string, query: LogQuery): AsyncIterable<Uint8Array>
+  bundle(run: string, options?: Abortable): Promise<BundleStream>
+  /** A stream can be sent once only: it is never tried again. */
+  putBlob(
+    digest: Digest,
+    body: Uint8Array<ArrayBuffer> | AsyncIterable<Uint8Array>,
+    options?: Abortable,
+  ): Promise<{ bytes: number; created: boolean }>
+  nodes(options?: Abortable): Promise<readonly NodeView[]>
+  status(options?: Abortable): Promise<ClusterStatus>
+  /** Answers without a leader too. */
+  health(options?: Abortable): Promise<HealthView>
+}
+
+const answerLimitMs = 45_000
+const breaksMax = 10
+
+const BlobAnswer = z.looseObject({ bytes: z.int(), created: z.boolean() })
+const NodesAnswer = z.looseObject({ items: z.array(NodeView) })
+
+export function createClient(options: ClientOptions): Client {
+  const baseUrls = [options.baseUrl].flat().map((url) => url.replace(/\/+$/, ""))
+  if (baseUrls.length === 0) throw new Error("a client needs a base URL")
+  const timing = options.timing ?? realTiming
+  const transport = createTransport({
+    baseUrls,
+    token: options.token,
+    // Called without a receiver: browsers refuse fetch as a method of another object.
+    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    timing,
+    triesMax: options.triesMax ?? 8,
+  })
+  const streams = { transport, timing, baseUrls, breaksMax }
+
+  const json = async <T>(schema: z.ZodType<T>, ask: Ask): Promise<T> =>
+    await transport.ask(ask, async (response, url) =>
+      checked(schema, await jsonOf(response, url), url),
+    )
+  const get = <T>(schema: z.ZodType<T>, path: string, { signal }: Abortable = {}): Promise<T> =>
+    json(schema, { method: "GET", path, repeatable: true, limitMs: answerLimitMs, signal })
+
+  return {
+    async submitRun(request, { key, signal } = {}) {
+      const ask = {
+        ...submission(request, "/v1/runs"),
+        repeatable: key !== undefined,
+        limitMs: answerLimitMs,
+        signal,
+      }
+      if (key !== undefined) ask.headers["idempotency-key"] = key
+      return await transport.ask(ask, async (response, url) => ({
+        run: checked(RunView, await jsonOf(response, url), url),
+        existing: response.status === 200,
+        warnings: warningsOf(response),
+      }))
+    },
+    planRun: (request, { signal } = {}) =>
+      // A dry run changes nothing, so it is a read.
+      json(PlanView, {
+        ...submission(request, "/v1/runs?dryRun=true"),
+        repeatable: true,
+        limitMs: answerLimitMs,
+        signal,
+      }),
+    listRuns({ state, limit, cursor, signal } = {}) {
+      const query = new URLSearchParams()
+      if (state !== undefined) query.set("state", state)
+      if (limit !== undefined) query.set("limit", String(limit))
+      if (cursor !== undefined) query.set("cursor", cursor)
+      return get(RunList, withQuery("/v1/runs", query), { signal })
+    },
+    getRun: (run, abortable) => get(RunView, runPath(run), abortable),
+    cancelRun(run, { reason, signal } = {}) {
+      const query = new URLSearchParams(reason === undefined ? {} : { reason })
+      const path = withQuery(runPath(run), query)
+      const ask = { method: "DELETE" as const, path, repeatable: false, limitMs: answerLimitMs }
+      return json(RunView, { ...ask, signal })
+    },
+    events: (run, { after, signal } = {}) => eventStream(run, { after, signal }, streams),
+    logs: (run, query) => logStream(run, query, streams),
+    bundle: (run, { signal } = {}) =>
+      transport.ask(
+        {
+          method: "GET",
+          path: `${runPath(run)}/bundle`,
+          repeatable: true,
+          limitMs: answerLimitMs,
+          signal,
+        },
+        async (response, url) => bundleOf(response, url),
+      ),
+    putBlob: (digest, body, { signal } = {}) =>
+      json(BlobAnswer, {
+        method: "PUT",
+        path: `/v1/blobs/${digest}`,
+        headers: { "content-type": "application/octet-stream" },
+        body: body instanceof Uint8Array ? body : streamOf(body),
+        repeatable: false,
+        signal,
+      }),
+    nodes: async (abortable) => (await get(NodesAnswer, "/v1/nodes", abortable)).items,
+    status: (abortable) => get(ClusterStatus, "/v1/cluster/status", abortable),
+    health: (abortable) => get(HealthView, "/v1/cluster/health", abortable),
+  }
+}
+
+function submission(request: SubmitRunInput, path: string) {
+  const headers: Record<string, string> = { "content-type": "application/json" }
+  return { method: "POST" as const, path, headers, body: JSON.stringify(request) }
+}
+
+function runPath(run: string): string {
+  return `/v1/runs/${encodeURIComponent(run)}`
+}
+
+function withQuery(path: string, query: URLSearchParams): string {
+  return query.size === 0 ? path : `${path}?${query}`
+}
+
+async function jsonOf(response: Response, url: string): Promise<unknown> {
+  const text = await response.text()
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const reason = "the answer is not JSON; is this a troupe node?"
+    throw new TroupeError(
+      "ERR_PROTOCOL",
+      `${url}: ${reason}`,
+      { where: url, reason },
+      { cause: error },
+    )
+  }
+}
+
+/** `Troupe-Warning` headers: percent-encoded sentences, joined by fetch. */
+function warningsOf(response: Response): readonly string[] {
+  const header = response.headers.get("troupe-warning")
+  return header === null ? [] : header.split(",").map((text) => decodeURIComponent(text.trim()))
+}
+
+function bundleOf(response: Response, url: string): BundleStream {
+  const base64 = /sha-256=:([A-Za-z0-9+/=]+):/.exec(response.headers.get("repr-digest") ?? "")?.[1]
+  const fileName = /filename="([A-Za-z0-9._-]+)"/.exec(
+    response.headers.get("content-disposition") ?? "",
+  )?.[1]
+  if (base64 === undefined || fileName === undefined) {
+    const reason = "a bundle without its digest and name"
+    throw new TroupeError("ERR_PROTOCOL", `${url} sent ${reason}`, { where: url, reason })
+  }
+  return {
+    run: response.headers.get("troupe-run") ?? "",
+    fileName,
+    digest: hexOf(base64),
+    bytes: Number(response.headers.get("content-length") ?? 0),
+    read: piecesOf(response),
+  }
+}
+
+function hexOf(base64: string): string {
+  return Array.from(atob(base64), (char) => char.charCodeAt(0).toString(16).padStart(2, "0")).join(
+    "",
+  )
+}
+
+/** Pulled, so that a slow network holds the source back. ReadableStream.from is not in every browser. */
+function streamOf(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const iterator = source[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await iterator.next()
+        if (done === true) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel() {
+        await iterator.return?.()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}

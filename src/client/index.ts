@@ -1,0 +1,9 @@
+/** client: troupe's REST API, typed, for Node and the browser. */
+export {
+  type BundleStream,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type RunMessage,
+  type Submitted,
+} from "./client.ts"
