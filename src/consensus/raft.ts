@@ -62,7 +62,7 @@ function sameHardState(left: HardState, right: HardState): boolean {
 
 class Output {
   readonly #core: Core
-  readonly #async: boolean
+  readonly #deferred: boolean
   #lead: Id
   #state: Core["state"]
   #hardState: HardState
@@ -71,7 +71,7 @@ class Output {
 
   constructor(core: Core) {
     this.#core = core
-    this.#async = core.config.asyncStorageWrites
+    this.#deferred = core.config.asyncStorageWrites
     this.#lead = core.lead
     this.#state = core.state
     this.#hardState = core.hardState()
@@ -89,7 +89,7 @@ class Output {
       !sameHardState(core.hardState(), this.#hardState) ||
       unstable.nextSnapshot() !== undefined ||
       unstable.hasNextEntries() ||
-      core.log.hasNextCommitted(!this.#async)
+      core.log.hasNextCommitted(!this.#deferred)
     )
   }
 
@@ -101,7 +101,7 @@ class Output {
     const changed = !sameHardState(hardState, this.#hardState)
     const entries = log.unstable.nextEntries()
     const snapshot = log.unstable.nextSnapshot()
-    const committedEntries = log.nextCommitted(!this.#async)
+    const committedEntries = log.nextCommitted(!this.#deferred)
     const ready: Ready = {
       softState:
         core.lead !== this.#lead || core.state !== this.#state
@@ -118,7 +118,7 @@ class Output {
         hardState.vote !== this.#hardState.vote ||
         hardState.term !== this.#hardState.term,
     }
-    const messages = this.#async ? this.#withStorageWork(ready) : this.#withResponses(ready)
+    const messages = this.#deferred ? this.#withStorageWork(ready) : this.#withResponses(ready)
     this.#accept(ready)
     return { ...ready, messages }
   }
@@ -133,7 +133,7 @@ class Output {
     core.readStates = []
     core.reads.closeRound()
     core.log.unstable.accept()
-    core.log.acceptApplying(ready.committedEntries, !this.#async)
+    core.log.acceptApplying(ready.committedEntries, !this.#deferred)
   }
 
   advance(): void {
