@@ -46,6 +46,11 @@ export function findCommand(
   return refused ?? { problem: `command not found: ${program} (PATH is ${search || "empty"})` }
 }
 
+/** Whether a job could start this program by its name. */
+export function hasTool(program: string, path: string): boolean {
+  return !("problem" in findCommand(program, "/", { PATH: path }))
+}
+
 function check(file: string, rest: Omit<Command, "file">): Command | { readonly problem: string } {
   const stat = statOf(file)
   if (!stat) return { problem: `command not found: ${file}` }

@@ -1,6 +1,7 @@
 /** keeper: the supervisor of a data directory's jobs, and the client of its socket. */
 import { KeeperClient, type KeeperOptions } from "./client.ts"
 
+export { hasTool } from "./command.ts"
 export { keeperCommand } from "./launcher.ts"
 export type { KeeperClient, KeeperOptions } from "./client.ts"
 export type { KeeperStatus } from "./protocol.ts"

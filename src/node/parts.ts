@@ -214,6 +214,8 @@ export interface Keeper {
     stream: "stdout" | "stderr",
     range: { offset: number; max: number },
   ): Promise<{ data: Uint8Array; size: number; ended: boolean }>
+  /** A file that this door named (stdout, stderr, an artifact), in chunks of at most 256 KiB. */
+  content(file: string): AsyncIterable<Uint8Array>
   /** Files of the attempt's directory that match, with forward-slash relative paths. Links are not followed. */
   artifacts(
     target: { run: string; task: string; fence: number },
@@ -257,18 +259,25 @@ export interface BundleInput {
     ending: Ending | undefined
   }[]
   readonly missing: readonly { path: string; reason: string }[]
+  /** Text of manifest_resolved.yaml. */
+  readonly resolved: string
   readonly controller: { host: string; os: string; arch: string; version: string }
 }
 
 // ---------------------------------------------------------------- the whole
 
+export interface ReplicaStores {
+  readonly log: LogStore
+  readonly tables: TableStore
+  readonly snapshots: SnapshotStore
+}
+
 export interface Parts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
-  readonly log: LogStore
-  readonly tables: TableStore
-  readonly snapshots: SnapshotStore
+  /** The consensus stores of this data directory, closed until opened; new ones after an archive. */
+  readonly stores: () => ReplicaStores
   readonly local: LocalStore
   readonly identity: IdentityStore
   readonly blobs: BlobStore

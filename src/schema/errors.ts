@@ -32,6 +32,7 @@ export interface ErrorDetails {
   ERR_TASK_NOT_FOUND: { run: string; task: string }
   ERR_NODE_NOT_FOUND: { node: string; nearest: string | undefined }
   ERR_RUN_NOT_FINISHED: { run: string }
+  ERR_ATTEMPT_GONE: { run: string; task: string }
   ERR_LEASE_LOST: { task: string; attempt: number }
   ERR_BLOB_NOT_FOUND: { digest: string }
   ERR_BLOB_CORRUPT: { expected: string; actual: string }

@@ -1,0 +1,81 @@
+/** This machine, as the node declares it: what it is, what it has, which tools are on its PATH. */
+import { availableParallelism, freemem, hostname, loadavg, totalmem } from "node:os"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { hasTool } from "../keeper/index.ts"
+import type { HostFacts } from "../node/index.ts"
+import { freeBytes } from "../storage/index.ts"
+
+/** Programs that manifests ask for most; any other is looked up when a manifest names it on a node. */
+const knownTools = [
+  "bash",
+  "cipdip",
+  "curl",
+  "docker",
+  "ffmpeg",
+  "gcc",
+  "git",
+  "go",
+  "iperf3",
+  "java",
+  "make",
+  "node",
+  "nvidia-smi",
+  "openssl",
+  "perl",
+  "podman",
+  "python3",
+  "rsync",
+  "ssh",
+  "tailscale",
+  "tcpdump",
+  "tshark",
+  "wg",
+]
+const toolsFreshMs = 60_000
+
+export function thisHost(options: { data: string; path: string; now: () => number }): HostFacts {
+  let tools: readonly string[] = []
+  let readAt = Number.NEGATIVE_INFINITY
+  return {
+    hostname: hostname(),
+    os: process.platform,
+    arch: process.arch,
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    tools() {
+      if (options.now() - readAt > toolsFreshMs) {
+        readAt = options.now()
+        tools = knownTools.filter((tool) => hasTool(tool, options.path))
+      }
+      return tools
+    },
+    sample() {
+      return {
+        freeMemoryBytes: freemem(),
+        load1: loadavg()[0] ?? 0,
+        diskFreeBytes: freeBytes(options.data),
+      }
+    },
+  }
+}
+
+/** p99 of the event loop's delay, ms, over roughly the last ten seconds. */
+export function watchLoopDelay(every: (ms: number, run: () => void) => { cancel(): void }): {
+  p99Ms(): number
+  stop(): void
+} {
+  const histogram = monitorEventLoopDelay({ resolution: 1 })
+  histogram.enable()
+  let last = 0
+  const timer = every(10_000, () => {
+    last = histogram.percentile(99) / 1e6
+    histogram.reset()
+  })
+  return {
+    p99Ms: () => (last === 0 ? histogram.percentile(99) / 1e6 : last),
+    stop: () => {
+      timer.cancel()
+      histogram.disable()
+    },
+  }
+}

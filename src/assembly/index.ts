@@ -1,0 +1,2 @@
+/** assembly: picks the real parts and joins them into a running node. */
+export { type AssemblyHooks, type RunningNode, startNode } from "./start.ts"

@@ -1,0 +1,112 @@
+/** What a task's strings become once its node is known: the variables of `${…}` and the resolved command. Pure. */
+import { interpolate } from "../lib/index.ts"
+import type { Attempt, Member, Plan, Readiness, RunView, Task, TaskGroup } from "../schema/index.ts"
+
+/** Everything about one run that a node needs to perform a task of it. */
+export interface RunRows {
+  readonly run: RunView
+  readonly plan: Plan
+  readonly members: readonly Member[]
+}
+
+export interface ResolvedLaunch {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string | undefined
+  readonly readiness: Readiness | undefined
+}
+
+/** The attempt that counts: the last one. */
+export function liveAttempt(task: Pick<Task, "attempts">): Attempt | undefined {
+  return task.attempts.at(-1)
+}
+
+export function groupOf(plan: Plan, name: string): TaskGroup | undefined {
+  return plan.groups.find((group) => group.name === name)
+}
+
+/** Values of `${…}` for a run: `run.id`, `run.label`, `roles.<role>.address|node|port` and the plan's own. */
+export function variablesOf(rows: RunRows): (name: string) => string | undefined {
+  const { run, plan, members } = rows
+  return (name) => {
+    if (name === "run.id") return run.id
+    if (name === "run.label") return run.label
+    const role = /^roles\.(.+)\.(address|node|port)$/.exec(name)
+    if (!role) return plan.variables[name]
+    if (role[2] === "port") return plan.variables[name] ?? plan.variables["network.target_port"]
+    const task = run.tasks.find((one) => one.name === role[1] || one.group === role[1])
+    const attempt = task && liveAttempt(task)
+    if (!attempt) return undefined
+    if (role[2] === "address") return attempt.address
+    return members.find((member) => member.id === attempt.node)?.name
+  }
+}
+
+/** Resolves a process task; `problem` is a sentence for people when a variable has no value yet or an address is none. */
+export function resolveLaunch(
+  rows: RunRows,
+  task: Task,
+): { launch: ResolvedLaunch } | { problem: string } {
+  const group = groupOf(rows.plan, task.group)
+  if (group?.work.driver !== "process") return { problem: `${task.name} is not a process` }
+  const { work } = group
+  const lookup = variablesOf(rows)
+  const problems: string[] = []
+  const fill = (text: string): string => {
+    const filled = interpolate(text, lookup)
+    if ("text" in filled) return filled.text
+    problems.push(`\${${filled.unknown}} has no value for ${task.name}`)
+    return text
+  }
+  for (const { path, value } of rows.plan.addresses) {
+    const address = fill(value)
+    if (problems.length === 0 && !isAddress(address)) {
+      problems.push(`${path}: must be a valid IP address, got '${address}'`)
+    }
+  }
+  const launch: ResolvedLaunch = {
+    argv: work.argv.map(fill),
+    env: { ...mapValues(work.env, fill), ...environmentOf(rows, task) },
+    cwd: work.cwd === undefined ? undefined : fill(work.cwd),
+    readiness: work.readiness && fillReadiness(work.readiness, fill),
+  }
+  return problems.length > 0 ? { problem: problems[0]! } : { launch }
+}
+
+/** What every job is told of itself and of its siblings. */
+function environmentOf(rows: RunRows, task: Task): Record<string, string> {
+  const attempt = liveAttempt(task)
+  const environment: Record<string, string> = {
+    TROUPE_RUN_ID: rows.run.id,
+    TROUPE_RUN_LABEL: rows.run.label,
+    TROUPE_ROLE: task.name,
+    TROUPE_ATTEMPT: String(attempt?.n ?? 1),
+    TROUPE_FENCE: String(attempt?.fence ?? 0),
+  }
+  for (const other of rows.run.tasks) {
+    const group = groupOf(rows.plan, other.group)
+    const placed = liveAttempt(other)
+    if (!group?.role || !placed) continue
+    environment[`TROUPE_${other.name.toUpperCase().replace(/[^A-Z0-9]+/g, "_")}_ADDR`] =
+      placed.address
+  }
+  return environment
+}
+
+function fillReadiness(readiness: Readiness, fill: (text: string) => string): Readiness {
+  if (readiness.method !== "tcp_connect") return readiness
+  return { ...readiness, host: fill(readiness.host), port: fill(readiness.port) }
+}
+
+function mapValues(
+  record: Readonly<Record<string, string>>,
+  change: (value: string) => string,
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
+}
+
+function isAddress(text: string): boolean {
+  const parts = text.split(".")
+  if (parts.length === 4) return parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256)
+  return /^[0-9a-fA-F:]*:[0-9a-fA-F:.]*$/.test(text) && text.length <= 45
+}
