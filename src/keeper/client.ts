@@ -5,7 +5,7 @@ import { TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 import { Connection, keeperError } from "./connection.ts"
 import { keeperCommand, spawnKeeper } from "./launcher.ts"
-import { findArtifacts, readStream } from "./outputs.ts"
+import { findArtifacts, readContent, readStream } from "./outputs.ts"
 import { type KeeperPaths, keeperPaths, socketPath } from "./paths.ts"
 import type { KeeperStatus, Reply, Request, Target } from "./protocol.ts"
 
@@ -200,6 +200,11 @@ export class KeeperClient {
   ): Promise<readonly { path: string; file: string; bytes: number }[]> {
     const { directory } = this.#find(target)
     return directory === undefined ? [] : await findArtifacts(directory, globs)
+  }
+
+  /** A file that this door named (stdout, stderr, an artifact), in chunks of at most 256 KiB. */
+  content(file: string): AsyncIterable<Uint8Array> {
+    return readContent(this.#paths, file)
   }
 
   #find(target: Target): KeeperAttempt {

@@ -62,19 +62,21 @@ async function main(directory: string, lingerMs: number): Promise<void> {
   })
 
   let idle: Timer | undefined
-  const leave = () => {
-    server.close()
-    void journal.close().then(() => {
-      cgroups?.close()
-      rmSync(socket.path, { force: true })
-      log("left")
-      process.exit(0)
-    })
+  const leave = async () => {
+    await server.close()
+    await journal.close()
+    cgroups?.close()
+    rmSync(socket.path, { force: true })
+    log("left")
+    process.exit(0)
   }
   // Endings that nobody has asked for yet are on the disk: the next keeper tells them.
   const leaveIfIdle = () => {
     idle?.cancel()
-    idle = clock.after(lingerMs, () => (supervisor.live === 0 ? leave() : leaveIfIdle()))
+    idle = clock.after(lingerMs, () => {
+      if (supervisor.live === 0) void leave()
+      else leaveIfIdle()
+    })
   }
   const server = new KeeperServer({
     supervisor,
@@ -93,7 +95,7 @@ async function main(directory: string, lingerMs: number): Promise<void> {
     shutdown() {
       const leaves = supervisor.live === 0
       // After the answer is out.
-      if (leaves) clock.after(0, leave)
+      if (leaves) clock.after(0, () => void leave())
       return leaves
     },
   })
@@ -102,7 +104,7 @@ async function main(directory: string, lingerMs: number): Promise<void> {
   if (socket.short) prepareShort(socket.path, paths.socketPointer)
   await server.listen(socket.path)
   leaveIfIdle()
-  process.on("SIGTERM", leave)
+  process.on("SIGTERM", () => void leave())
   process.on("SIGHUP", () => undefined)
   log("keeper started", { bootId, trees: cgroups?.kind ?? "session", known: supervisor.known })
 }

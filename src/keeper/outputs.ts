@@ -1,10 +1,13 @@
 /** What jobs wrote, read straight from their files. */
-import { glob, lstat, open, realpath } from "node:fs/promises"
-import { join, relative, sep } from "node:path"
+import { constants } from "node:fs"
+import { type FileHandle, glob, lstat, open, realpath } from "node:fs/promises"
+import { basename, dirname, join, relative, resolve, sep } from "node:path"
 import { TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt } from "../wire/index.ts"
+import type { KeeperPaths } from "./paths.ts"
 
 const readBytesMax = 4 << 20
+const chunkBytes = 256 << 10
 const artifactsMax = 10_000
 
 /** `ended`: the file grows no more. A stream that is being cut shows only what will stay. */
@@ -72,4 +75,50 @@ async function regularBytes(file: string): Promise<number | undefined> {
     if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") return undefined
     throw error
   }
+}
+
+/** The bytes of an output file or an artifact. Of an attempt that never started: none. */
+export async function* readContent(paths: KeeperPaths, file: string): AsyncGenerator<Uint8Array> {
+  const path = resolve(file)
+  const isOutput = dirname(path) === paths.out
+  if (!isOutput && !path.startsWith(`${paths.dir}${sep}`)) {
+    throw new TroupeError("ERR_FORBIDDEN", "the keeper reads only its own jobs' files", {
+      what: `reading ${file}`,
+    })
+  }
+  let handle: FileHandle
+  try {
+    handle = await openRegular(path, isOutput ? paths.out : paths.dir)
+  } catch (error) {
+    if (isOutput && (error as NodeJS.ErrnoException).code === "ENOENT") return
+    if (error instanceof TroupeError) throw error
+    throw storageError(path, (error as Error).message, error)
+  }
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read(new Uint8Array(chunkBytes))
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+// The job owns its directory: between the listing and now it may have put a link or a pipe where a file was.
+async function openRegular(path: string, root: string): Promise<FileHandle> {
+  const realFolder = await realpath(dirname(path))
+  if (relative(await realpath(root), realFolder) !== relative(root, dirname(path))) {
+    throw storageError(path, "a link leads out of the directory")
+  }
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await open(join(realFolder, basename(path)), flags)
+  if ((await handle.stat()).isFile()) return handle
+  await handle.close()
+  throw storageError(path, "not a regular file")
+}
+
+function storageError(path: string, reason: string, cause?: unknown): TroupeError<"ERR_STORAGE"> {
+  const message = `an output cannot be read: ${reason}`
+  return new TroupeError("ERR_STORAGE", message, { path, reason }, { cause })
 }

@@ -1,6 +1,7 @@
 /** When a job is ready: by lines of its output, by a port that answers, or by time. */
 import { closeSync, openSync, readSync } from "node:fs"
 import { connect } from "node:net"
+import { StringDecoder } from "node:string_decoder"
 import { createContext, Script } from "node:vm"
 import type { Readiness } from "../schema/index.ts"
 import type { KeeperClock } from "./clock.ts"
@@ -57,58 +58,51 @@ interface Probe {
 }
 
 function startProbe(readiness: Readiness, stdout: string, outcome: ProbeOutcome): Probe {
-  switch (readiness.method) {
-    case "structured_stdout":
-      return tail(stdout, /"event"\s*:\s*"server_ready"/, {
-        ...outcome,
-        what: 'no line of stdout held "event":"server_ready"',
-      })
-    case "stdout_match":
-      return tail(stdout, readiness.pattern, {
-        ...outcome,
-        what: `no line of stdout matched /${readiness.pattern}/`,
-      })
-    case "tcp_connect":
-      return dial(readiness, outcome)
-    case "delay": {
-      const timer = outcome.clock.after(readiness.delayMs, outcome.yes)
-      return { cancel: () => timer.cancel(), seen: () => "the delay is longer than the timeout" }
-    }
+  if (readiness.method === "tcp_connect") return dial(readiness, outcome)
+  if (readiness.method === "delay") {
+    const timer = outcome.clock.after(readiness.delayMs, outcome.yes)
+    return { cancel: () => timer.cancel(), seen: () => "the delay is longer than the timeout" }
+  }
+  const [pattern, what] =
+    readiness.method === "structured_stdout"
+      ? [/"event"\s*:\s*"server_ready"/, 'no line of stdout held "event":"server_ready"']
+      : [readiness.pattern, `no line of stdout matched /${readiness.pattern}/`]
+  try {
+    return tail(stdout, pattern, { ...outcome, what })
+  } catch (error) {
+    // A pattern that is none, or output that is gone. Told in the next turn: the caller's watch is not set up yet.
+    const timer = outcome.clock.after(0, () => outcome.never((error as Error).message))
+    return { cancel: () => timer.cancel(), seen: () => what }
   }
 }
 
 const chunkBytes = 64 << 10
+const chunksMax = 16
 
 function tail(
   path: string,
   pattern: string | RegExp,
   outcome: ProbeOutcome & { readonly what: string },
 ): Probe {
-  let matches: (lines: readonly string[]) => boolean
-  try {
-    matches = typeof pattern === "string" ? guardedMatcher(pattern) : plainMatcher(pattern)
-  } catch (error) {
-    // Told in the next turn: the caller's watch is not set up yet.
-    const timer = outcome.clock.after(0, () => outcome.never((error as Error).message))
-    return { cancel: () => timer.cancel(), seen: () => "the pattern is not usable" }
-  }
+  const matches = typeof pattern === "string" ? guardedMatcher(pattern) : plainMatcher(pattern)
   const lines = new LineTail()
   const buffer = Buffer.alloc(chunkBytes)
+  const decoder = new StringDecoder("utf8")
   let offset = 0
   const file = openSync(path, "r")
   const look = () => {
-    let count: number
-    // All there is: a job that talks a lot is not followed at 64 KiB a poll.
-    do {
-      count = readSync(file, buffer, 0, chunkBytes, offset)
+    // More than one chunk, so that a talkative job is kept up with, but not for ever.
+    for (let chunk = 0; chunk < chunksMax; chunk++) {
+      const count = readSync(file, buffer, 0, chunkBytes, offset)
       offset += count
-      const found = lines.push(buffer.toString("utf8", 0, count))
+      const found = lines.push(decoder.write(buffer.subarray(0, count)))
       try {
         if (found.length > 0 && matches(found)) return outcome.yes()
       } catch (error) {
         return outcome.never((error as Error).message)
       }
-    } while (count === chunkBytes)
+      if (count < chunkBytes) return
+    }
   }
   const timer = outcome.clock.every(tailPollMs, look)
   return {
@@ -152,7 +146,7 @@ const matchTimeoutMs = 200
 /** A user's pattern can take exponential time: it runs under a limit, so that it cannot hold up the other jobs. */
 export function guardedMatcher(pattern: string): (lines: readonly string[]) => boolean {
   const sandbox: { pattern: RegExp; lines: readonly string[] } = {
-    pattern: new RegExp(pattern, "u"),
+    pattern: new RegExp(pattern),
     lines: [],
   }
   const context = createContext(sandbox)

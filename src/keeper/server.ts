@@ -32,6 +32,7 @@ export class KeeperServer {
   readonly #parts: ServerParts
   readonly #server: Server
   readonly #clients = new Set<Socket>()
+  readonly #answering = new Set<Promise<void>>()
 
   constructor(parts: ServerParts) {
     this.#parts = parts
@@ -49,8 +50,10 @@ export class KeeperServer {
     chmodSync(path, 0o600)
   }
 
-  close(): void {
+  /** What was asked is still answered. */
+  async close(): Promise<void> {
     this.#server.close()
+    while (this.#answering.size > 0) await Promise.allSettled(this.#answering)
     for (const socket of this.#clients) socket.end()
   }
 
@@ -75,7 +78,7 @@ export class KeeperServer {
     this.#parts.clients(this.#clients.size)
     socket.on("data", (chunk: Uint8Array) => {
       try {
-        for (const frame of frames.push(chunk)) void this.#answer(socket, frame)
+        for (const frame of frames.push(chunk)) this.#begin(socket, frame)
       } catch (error) {
         this.#parts.log("client speaks another language", { error: (error as Error).message })
         socket.destroy()
@@ -87,6 +90,12 @@ export class KeeperServer {
       this.#clients.delete(socket)
       this.#parts.clients(this.#clients.size)
     })
+  }
+
+  #begin(socket: Socket, frame: Uint8Array): void {
+    const work = this.#answer(socket, frame)
+    this.#answering.add(work)
+    void work.finally(() => this.#answering.delete(work))
   }
 
   async #answer(socket: Socket, frame: Uint8Array): Promise<void> {
@@ -110,10 +119,8 @@ export class KeeperServer {
   }
 
   async #handle(request: Request): Promise<Reply> {
-    const { supervisor, status, shutdown } = this.#parts
+    const { supervisor } = this.#parts
     switch (request.op) {
-      case "hello":
-        return { kind: "hello", version: protocolVersion, pid: process.pid }
       case "launch":
         return { kind: "attempt", attempt: await supervisor.launch(request.spec) }
       case "end": {
@@ -121,17 +128,26 @@ export class KeeperServer {
         await supervisor.end(request, { graceMs, reason })
         return { kind: "done" }
       }
-      case "list":
-        return { kind: "page", ...supervisor.page(request.after) }
       case "forget":
         await supervisor.forget(request, request.files)
         return { kind: "done" }
-      case "status": {
-        const own = { version: protocolVersion, pid: process.pid }
-        return { kind: "status", status: { ...own, ...status() } }
-      }
+      case "list":
+        return { kind: "page", ...supervisor.page(request.after) }
+      case "hello":
+      case "status":
       case "shutdown":
-        return { kind: "leaving", leaving: shutdown() }
+        return this.#tellOfItself(request.op)
     }
+    // Decoding lets nothing else through.
+    throw new Error("unknown request")
+  }
+
+  #tellOfItself(what: "hello" | "status" | "shutdown"): Reply {
+    const own = { version: protocolVersion, pid: process.pid }
+    if (what === "hello") return { kind: "hello", ...own }
+    if (what === "status") {
+      return { kind: "status", status: { ...own, ...this.#parts.status() } }
+    }
+    return { kind: "leaving", leaving: this.#parts.shutdown() }
   }
 }
