@@ -1,5 +1,5 @@
 /** The node's side of the keeper: connects, starts it when there is none, and connects again by itself. */
-import { createReadStream, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import type { Clock, Logger, Timer } from "../platform/index.ts"
 import { TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
@@ -187,11 +187,6 @@ export class KeeperClient {
     range: { offset: number; max: number },
   ): Promise<{ data: Uint8Array; size: number; ended: boolean }> {
     return await readStream(this.#find(target), stream, range)
-  }
-
-  /** A file that this door named, in chunks of at most 256 KiB. */
-  content(file: string): AsyncIterable<Uint8Array> {
-    return createReadStream(file, { highWaterMark: 256 * 1024 })
   }
 
   async artifacts(
