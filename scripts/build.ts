@@ -97,7 +97,11 @@ function bundledPackages(metafiles: readonly Metafile[]): readonly string[] {
 /** Their licences ask that their notices travel along. */
 function notices(folders: readonly string[]): string {
   const parts = folders.map((folder) => {
-    const { name, version: itsVersion, license = "unknown" } = readJson(join(folder, "package.json"))
+    const {
+      name,
+      version: itsVersion,
+      license = "unknown",
+    } = readJson(join(folder, "package.json"))
     const texts = readdirSync(folder)
       .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
       .map((file) => join(folder, file))

@@ -1,0 +1,18 @@
+/** Which troupe this is: written in by the build, read from package.json in a source tree. */
+import { readFileSync } from "node:fs"
+
+/** Defined by scripts/build.ts; undeclared in a source tree. */
+declare const TROUPE_BUILD: { version: string; commit: string } | undefined
+
+/** `commit` is empty in a source tree and in builds outside of git. */
+export const build: { readonly version: string; readonly commit: string } =
+  typeof TROUPE_BUILD === "undefined" ? { version: sourceVersion(), commit: "" } : TROUPE_BUILD
+
+function sourceVersion(): string {
+  const file = new URL("../../package.json", import.meta.url)
+  const content: unknown = JSON.parse(readFileSync(file, "utf8"))
+  if (typeof content === "object" && content !== null && "version" in content) {
+    return String(content.version)
+  }
+  throw new Error(`${file.pathname} has no version`)
+}
