@@ -21,7 +21,7 @@ export async function makeDirectory(directory: string): Promise<void> {
   }
 }
 
-export async function writeDurably(path: string, content: string): Promise<void> {
+export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   const handle = await open(temporary, "w", 0o600)
   try {
