@@ -65,7 +65,7 @@ function misplaced(
     return `lease ${placement.lease} of ${member.name} is over`
   }
   const unmet = firstUnmet(group.needs, member)
-  if (unmet !== undefined) return `${member.name} ${unmet}`
+  if (unmet !== undefined) return `${member.name} ${unmet.reason}`
   if (group.with !== undefined) {
     const anchor = run.task(group.with, 0)?.attempts.at(-1)
     if (anchor?.node !== placement.node) return `${group.with} is not on ${member.name}`
@@ -312,6 +312,9 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
     return stale(`fence ${item.fence} is not live in ${task.name}`)
   }
   const stopped = task.stop === "cancelled" || task.stop === "timed_out"
+  if (item.kind === "overdue" && group.role && draft.time < run.run.deadlineAt) {
+    return stale(`run ${run.run.id} has time left`)
+  }
   if (item.kind === "attempt-lost") {
     const session = draft.session(live.node)
     if (session !== undefined && session.state !== "lost") {

@@ -10,29 +10,47 @@ function gib(bytes: number): string {
   return `${Math.round((bytes / 2 ** 30) * 10) / 10} GiB`
 }
 
-/** The first constraint that this member fails, as a clause (`has 4 cores, 8 are needed`); undefined when it fits. */
-export function firstUnmet(needs: Needs, member: Member): string | undefined {
-  if (needs.node !== undefined && !isNamed(member, needs.node)) {
-    return `is not the named node ${needs.node}`
+/** A need that a member does not meet. */
+export interface Unmet {
+  /** Place of the need in the order of checking, from 0; steps of needs that are met lie before it. */
+  readonly step: number
+  /** A clause that follows the member's name: `has 4 cores, 8 are needed`. */
+  readonly reason: string
+}
+
+/** The checks in the order of schema's Needs: each gives a clause when its need is not met. */
+const checks: readonly ((needs: Needs, member: Member) => string | undefined)[] = [
+  ({ node }, member) =>
+    node === undefined || isNamed(member, node) ? undefined : `is not the named node ${node}`,
+  ({ os }, member) =>
+    os === undefined || os === member.os ? undefined : `runs ${member.os}, ${os} is needed`,
+  ({ arch }, member) =>
+    arch === undefined || arch === member.arch ? undefined : `is ${member.arch}, ${arch} is needed`,
+  ({ cores = 0 }, member) =>
+    cores <= member.cores ? undefined : `has ${member.cores} cores, ${cores} are needed`,
+  ({ memoryBytes = 0 }, member) =>
+    memoryBytes <= member.memoryBytes
+      ? undefined
+      : `has ${gib(member.memoryBytes)} of memory, ${gib(memoryBytes)} is needed`,
+  ({ labels = {} }, member) => {
+    const own = new Map(Object.entries(member.labels))
+    const unmet = Object.entries(labels).find(([key, value]) => own.get(key) !== value)
+    if (unmet === undefined) return undefined
+    const [key, value] = unmet
+    const has = own.has(key) ? `label ${key}=${own.get(key)}` : `no label ${key}`
+    return `has ${has}, ${key}=${value} is needed`
+  },
+  ({ tools = [] }, member) => {
+    const missing = tools.find((tool) => !member.tools.includes(tool))
+    return missing === undefined ? undefined : `has no ${missing} on its PATH`
+  },
+]
+
+/** The first need that this member does not meet; undefined when it meets all. */
+export function firstUnmet(needs: Needs, member: Member): Unmet | undefined {
+  for (const [step, check] of checks.entries()) {
+    const reason = check(needs, member)
+    if (reason !== undefined) return { step, reason }
   }
-  if (needs.os !== undefined && member.os !== needs.os) {
-    return `runs ${member.os}, ${needs.os} is needed`
-  }
-  if (needs.arch !== undefined && member.arch !== needs.arch) {
-    return `is ${member.arch}, ${needs.arch} is needed`
-  }
-  if (needs.cores !== undefined && member.cores < needs.cores) {
-    return `has ${member.cores} cores, ${needs.cores} are needed`
-  }
-  if (needs.memoryBytes !== undefined && member.memoryBytes < needs.memoryBytes) {
-    return `has ${gib(member.memoryBytes)} of memory, ${gib(needs.memoryBytes)} is needed`
-  }
-  for (const [key, value] of Object.entries(needs.labels ?? {})) {
-    const own = Object.hasOwn(member.labels, key) ? member.labels[key] : undefined
-    if (own !== value)
-      return `has ${own === undefined ? "no label" : "label"} ${key}${own === undefined ? "" : `=${own}`}, ${key}=${value} is needed`
-  }
-  const missing = needs.tools?.find((tool) => !member.tools.includes(tool))
-  if (missing !== undefined) return `has no ${missing} on its PATH`
   return undefined
 }

@@ -2,7 +2,7 @@
 export type * from "./types.ts"
 export { apply } from "./apply.ts"
 export { describeEnding, liveAttempt, nextAttempt } from "./attempts.ts"
-export { firstUnmet, isNamed } from "./constraints.ts"
+export { firstUnmet, isNamed, type Unmet } from "./constraints.ts"
 export {
   clusterKey,
   eventKey,

@@ -127,15 +127,21 @@ export function cancel(draft: Draft, id: string, reason: string): ItemResult {
   return { ok: true, run: id }
 }
 
+/** Something that waits or runs and was not told to stop. */
+function hasWork(run: RunDraft, group: TaskGroup): boolean {
+  const touched = run.touched(group.name)
+  if (touched.length < group.count && run.group(group.name).untouched !== "finished") return true
+  return touched.some((task) => task.state === "active" || task.state === "pending")
+}
+
 /** The run's own deadline. Once the roles have ended, bookkeeping has deadlines of its own. */
 export function timeOut(draft: Draft, id: string): ItemResult {
   const run = draft.run(id)
   if (run === undefined) return notFound(`no run ${id}`)
   if (run.run.state !== "active") return stale(`run ${id} is ${run.run.state}`)
   if (draft.time < run.run.deadlineAt) return stale(`run ${id} has time left`)
-  const open = run.plan.groups.filter(
-    (group) => group.role && run.group(group.name).finished < group.count,
-  )
+  const open = run.plan.groups.filter((group) => group.role && hasWork(run, group))
+  if (open.length === 0) return stale(`run ${id} is being stopped already`)
   const names = open.map((group) => group.name).join(", ")
   const seconds = Math.round(run.plan.timeoutMs / 100) / 10
   blame(run, "timed_out", `timed out: ${names} had not ended after ${seconds} s`)

@@ -1,0 +1,13 @@
+/** scheduler: which task goes to which node, what has waited too long, and why something waits. */
+export { createScheduler, duties } from "./scheduler.ts"
+export { bookkeepingMs, lossAfterMs, overdueMarginMs } from "./timers.ts"
+export type {
+  DecideInput,
+  DryPlacement,
+  Duties,
+  Explanation,
+  NodeLoad,
+  PlacementInput,
+  Rejection,
+  Scheduler,
+} from "./types.ts"

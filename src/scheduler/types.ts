@@ -1,0 +1,84 @@
+/** What the scheduler is asked and what it answers. */
+import type { Plan, Run } from "../schema/index.ts"
+import type { Command, Placement, TaskRef, View, Write } from "../state/index.ts"
+
+/** Newer than the member's row, by gossip or lease: how many attempts a node takes, and how many it runs. */
+export interface NodeLoad {
+  readonly capacity: number
+  readonly running: number
+}
+
+/** What a placement depends on besides the rows. */
+export interface PlacementInput {
+  readonly facts?: ReadonlyMap<number, NodeLoad>
+  /** Member id of the leader: gets role tasks only when nobody else is as free. */
+  readonly avoid?: number
+  /** Address of a member as the others reach it, for `${roles.x.address}`. */
+  readonly addressOf: (member: number) => string
+}
+
+export interface DecideInput extends PlacementInput {
+  /** Leader's wall clock, ms: what the entries will carry as `at`. */
+  readonly now: number
+  /** Most items in all commands together; ask again when they are applied. */
+  readonly budget: number
+  /** True: no work of this phase of this run is assigned now (tests hold a run in a phase). */
+  readonly hold?: (run: Pick<Run, "id" | "label">, phase: string) => boolean
+}
+
+export interface Rejection {
+  /** Member id and name. */
+  readonly id: number
+  readonly node: string
+  /** The first constraint that fails there, as a clause: `has 4 cores, 8 are needed`. */
+  readonly reason: string
+}
+
+export interface Explanation {
+  /** Why it waits, in one sentence; undefined when it does not wait. */
+  readonly waiting: string | undefined
+  /** Nodes that cannot take it now; empty while an edge is not met. */
+  readonly rejected: readonly Rejection[]
+}
+
+/** Where a task of a plan would go. */
+export interface DryPlacement {
+  readonly group: string
+  readonly index: number
+  /** As people write it. */
+  readonly task: string
+  /** Absent when no node fits. */
+  readonly node?: { readonly id: number; readonly name: string }
+  readonly rejected: readonly Rejection[]
+}
+
+/** Where work goes and what has waited too long. Its indexes follow from the rows: observing every write gives the same
+ *  as a reset. It remembers no proposal: what was proposed and not applied is decided again. */
+export interface Scheduler {
+  /** Begins anew from all rows. */
+  reset(view: View): void
+  /** After each apply, with its writes. */
+  observe(writes: readonly Write[]): void
+  /** At most one `decide` and one `assign`, in this order. */
+  decide(input: DecideInput): readonly Command[]
+  /** Why a task waits; undefined when no unfinished run has it. */
+  explain(task: TaskRef, input?: Pick<PlacementInput, "facts">): Explanation | undefined
+  /** Dry run of a whole plan over the nodes as they are now, for --print-plan. */
+  place(plan: Plan, input: PlacementInput): readonly DryPlacement[]
+  /** Placements to send along with a submit: the groups that wait for nothing. `run` is empty. */
+  placeFirst(plan: Plan, input: PlacementInput & { readonly budget: number }): readonly Placement[]
+  /** State time at which decide may have something new to say although nothing was applied; undefined: never. */
+  nextWake(now: number): number | undefined
+  /** Tasks with a live attempt on this member. */
+  attemptsOn(node: number): readonly TaskRef[]
+  /** undefined: no such run, or it is finished. */
+  runState(run: string): Run["state"] | undefined
+}
+
+/** What a new leader makes sure of again: every start and stop is idempotent. */
+export interface Duties {
+  /** Live attempts whose start is not yet reported. */
+  readonly starts: readonly TaskRef[]
+  /** Live attempts that were told to stop. */
+  readonly stops: readonly TaskRef[]
+}
