@@ -1,0 +1,34 @@
+/** The node's private key: a file of its own, readable by its owner only, never in a configuration. */
+import { readFile, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { TroupeError } from "../schema/index.ts"
+import { isMissing, makeDirectory, storageError, writeDurably } from "./durable.ts"
+
+/** The key in `identity/key.ed25519` of the data directory; made by `generate` and kept there when there is none. */
+export async function loadKey(directory: string, generate: () => Uint8Array): Promise<Uint8Array> {
+  const path = join(directory, "identity", "key.ed25519")
+  try {
+    const key = await readKey(path)
+    if (key) return key
+    await makeDirectory(join(directory, "identity"))
+    const made = generate()
+    await writeDurably(path, made)
+    return made
+  } catch (error) {
+    throw storageError(path, error)
+  }
+}
+
+async function readKey(path: string): Promise<Uint8Array | undefined> {
+  try {
+    const { mode } = await stat(path)
+    if ((mode & 0o077) !== 0) {
+      const reason = "others may read the key of this node: chmod 600 it"
+      throw new TroupeError("ERR_STORAGE", `${path}: ${reason}`, { path, reason })
+    }
+    return new Uint8Array(await readFile(path))
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
+}
