@@ -102,12 +102,21 @@ export function compileManifest(manifest: ManifestSpec, context: CompileContext)
     phases: [...manifestPhases],
     timeoutMs,
     documents: [{ path: "manifest.yaml", ...pick(context.documents.manifest) }, ...staged],
-    variables: Object.fromEntries([...constants].filter(([, value]) => !value.includes("${"))),
+    variables: planVariables(manifest, constants),
     addresses: lateAddresses(manifest),
     resolved: resolvedOf(manifest, { ...context, label, profileFile, profilePath }),
     bundleFormat: manifest.bundleFormat,
   }
   return { plan, issues, warnings: durationWarnings(manifest, timeoutMs) }
+}
+
+/** Constants without variables of their own, and `agent.<role>` as written, for role_meta.json. */
+function planVariables(manifest: ManifestSpec, constants: Constants): Record<string, string> {
+  const plain = [...constants].filter(([, value]) => !value.includes("${"))
+  const agents = manifest.roles.flatMap(({ name, agent }) =>
+    agent === undefined ? [] : [[`agent.${name}`, agent] as const],
+  )
+  return Object.fromEntries([...plain, ...agents])
 }
 
 function pick({ digest, bytes }: Document): Document {
@@ -242,8 +251,6 @@ function readinessOf(
   const { network } = manifest
   const timeoutMs = spec.timeoutSeconds * 1000
   switch (spec.method) {
-    case "structured_stdout":
-      return { value: { method: spec.method, timeoutMs } }
     case "stdout_match":
       return { value: { method: spec.method, pattern: spec.pattern ?? "", timeoutMs } }
     case "delay": {
@@ -258,6 +265,9 @@ function readinessOf(
       const port = fill(spec.port ?? String(role.port ?? network.targetPort))
       return { value: { method: spec.method, host, port, timeoutMs }, host, port }
     }
+    case "structured_stdout":
+    default:
+      return { value: { method: spec.method, timeoutMs } }
   }
 }
 

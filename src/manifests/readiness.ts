@@ -79,7 +79,7 @@ function readPattern(reading: Reading, section: Section): string | undefined {
     return undefined
   }
   try {
-    void new RegExp(pattern)
+    void new RegExp(pattern, "u")
     return pattern
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)

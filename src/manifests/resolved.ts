@@ -13,6 +13,11 @@ function present(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
 
+/** RFC3339 in UTC, whole seconds. */
+function secondsTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
+}
+
 /** What `plan.resolved` carries. The profile's content is not in it: a plan is replicated, and the blob has it. */
 export function resolvedOf(
   manifest: ManifestSpec,
@@ -26,7 +31,7 @@ export function resolvedOf(
   const checksum = context.profileFile ? `sha256:${context.profileFile.digest}` : profile?.checksum
   return present({
     manifest: manifestFields(manifest, context.label),
-    resolved_at: `${new Date(context.now).toISOString().slice(0, 19)}Z`,
+    resolved_at: secondsTime(context.now),
     profile_path: profile && (context.documents.profile?.absolute ?? profile.path),
     profile_checksum: checksum,
     profile_inline: profile?.distribution === "inline",
@@ -39,14 +44,16 @@ export function resolvedOf(
   })
 }
 
-/** Text of manifest_resolved.yaml. `launch` brings what is known only later: the run's final label, the argv of
- *  roles as they were started (program first), and the profile's text. Without it, what was planned is written. */
+/** Text of manifest_resolved.yaml. `launch` brings what is known only later: the run's final label, the argv of roles
+ *  as they were started (program first), the profile's text, the acceptance (ms). Without it, what was planned is written. */
 export function resolvedYaml(
   plan: Plan,
   launch: {
     readonly label?: string | undefined
     readonly argv?: Readonly<Record<string, readonly string[]>> | undefined
     readonly profileContent?: string | undefined
+    readonly controller?: { readonly os: string; readonly arch: string } | undefined
+    readonly resolvedAt?: number | undefined
   } = {},
 ): string {
   const { manifest, args, profile_inline: inline, ...rest } = plan.resolved
@@ -60,14 +67,15 @@ export function resolvedYaml(
     (launch.argv?.[name] ?? planned[name] ?? []).slice(1)
   const document = present({
     manifest: { ...written, run_id: launch.label ?? written["run_id"] },
-    resolved_at: rest["resolved_at"],
+    resolved_at:
+      launch.resolvedAt === undefined ? rest["resolved_at"] : secondsTime(launch.resolvedAt),
     profile_path: rest["profile_path"],
     profile_checksum: rest["profile_checksum"],
     profile_content: content,
     ...Object.fromEntries(roles.map((name) => [`${name}_args`, argsOf(name)])),
     tool_version: rest["tool_version"],
-    controller_os: rest["controller_os"],
-    controller_arch: rest["controller_arch"],
+    controller_os: launch.controller ? goOs(launch.controller.os) : rest["controller_os"],
+    controller_arch: launch.controller ? goArch(launch.controller.arch) : rest["controller_arch"],
   })
   return stringify(document, {
     indent: 4,
