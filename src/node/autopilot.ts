@@ -78,7 +78,9 @@ function replaceDead(
   }
   if (learners.size > 0) return undefined
   const next = eligible(input).find((member) => !voters.has(member.id))
-  return next && change(`voter ${dead} is silent: a new standby`, { learn: [next.id], role: "standby" })
+  return (
+    next && change(`voter ${dead} is silent: a new standby`, { learn: [next.id], role: "standby" })
+  )
 }
 
 /** With three voters no standby is needed beside them, unless it is about to replace somebody. */
@@ -124,7 +126,11 @@ function eligible(input: AutopilotInput): readonly Member[] {
 
 function isSteady(input: AutopilotInput, id: number): boolean {
   const contact = input.contacts.get(id)
-  return contact !== undefined && contact.answered && input.now - contact.steadySince >= input.timing.stableMs
+  return (
+    contact !== undefined &&
+    contact.answered &&
+    input.now - contact.steadySince >= input.timing.stableMs
+  )
 }
 
 function isCaughtUp(input: AutopilotInput, id: number): boolean {

@@ -89,7 +89,8 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
       (one) => one.run === target.run && one.task === target.task && one.fence === target.fence,
     )
     if (!held) {
-      if (attempt.ending?.outcome === "not_started" && attempt.ending.startedAt === undefined) continue
+      if (attempt.ending?.outcome === "not_started" && attempt.ending.startedAt === undefined)
+        continue
       throw new TroupeError("ERR_ATTEMPT_GONE", `the output of ${task.name} is no longer here`, {
         run: rows.run.id,
         task: task.name,
@@ -104,7 +105,9 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
     }
     for (const artifact of await parts.keeper.artifacts(target, globs)) {
       if (reserved.has(artifact.path)) continue
-      outputs.push(await keep(`${folder}/${artifact.path}`, parts.keeper.content(artifact.file), parts))
+      outputs.push(
+        await keep(`${folder}/${artifact.path}`, parts.keeper.content(artifact.file), parts),
+      )
     }
   }
   return { outputs }
@@ -259,4 +262,3 @@ async function* toAsync(
 ): AsyncGenerator<Uint8Array> {
   yield* content
 }
-

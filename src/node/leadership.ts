@@ -1,6 +1,6 @@
 /** Leader duties of one term: leases, placement, starts and stops, reports, voters. Ends with the term's signal. */
 import type { Member, PeerRef, Task } from "../schema/index.ts"
-import { createScheduler, type Scheduler } from "../scheduler/index.ts"
+import { createScheduler, type PlacementInput, type Scheduler } from "../scheduler/index.ts"
 import {
   type Applied,
   type Command,
@@ -214,7 +214,10 @@ export class Leadership {
     if (silent < this.#context.options.timing.sessionMs) return
     const session = readSession(this.#replica.tables, member.id)
     if (session?.state !== "up" || this.#opening.has(member.id)) return
-    logger.warn("a member is silent; its session is lost", { member: member.name, silentMs: silent })
+    logger.warn("a member is silent; its session is lost", {
+      member: member.name,
+      silentMs: silent,
+    })
     this.#propose({
       type: "session",
       items: [{ node: member.id, boot: session.boot, state: "lost" }],
@@ -258,7 +261,12 @@ export class Leadership {
     for (const ref of this.#scheduler.attemptsOn(member.id)) {
       const task = readTask(this.#replica.tables, ref)
       const live = task && liveAttempt(task)
-      if (!task || !live || live.state === "ended" || seen.has(`${ref.run}/${task.name}/${live.fence}`)) {
+      if (
+        !task ||
+        !live ||
+        live.state === "ended" ||
+        seen.has(`${ref.run}/${task.name}/${live.fence}`)
+      ) {
         continue
       }
       this.#startAttempt(ref)
@@ -308,11 +316,16 @@ export class Leadership {
     try {
       const answer = await this.#context.job(member, request, { signal })
       if (answer.type === "refused") {
-        logger.info("a start was refused", { node: member.name, task: task.name, reason: answer.reason })
+        logger.info("a start was refused", {
+          node: member.name,
+          task: task.name,
+          reason: answer.reason,
+        })
       }
     } catch (error) {
       // Sent again after the next lease that the node answers.
-      if (!this.#signal.aborted) logger.info("a start was not heard", { node: member.name, error: String(error) })
+      if (!this.#signal.aborted)
+        logger.info("a start was not heard", { node: member.name, error: String(error) })
     }
   }
 
@@ -339,7 +352,13 @@ export class Leadership {
       ...(deadlineMs && { deadlineMs }),
       graceMs: group.graceMs,
       onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
-      progress: plan.kind === "manifest" || plan.groups.some((other) => other.after.some((edge) => edge.group === group.name && (edge.on === "started" || edge.on === "ready"))),
+      progress:
+        plan.kind === "manifest" ||
+        plan.groups.some((other) =>
+          other.after.some(
+            (edge) => edge.group === group.name && (edge.on === "started" || edge.on === "ready"),
+          ),
+        ),
     }
   }
 
@@ -372,7 +391,8 @@ export class Leadership {
     const member = readMembers(tables).find((one) => one.id === attempt.node)
     const plan = readPlan(tables, ref.run)
     const graceMs = (plan && groupOf(plan, ref.group)?.graceMs) ?? 5000
-    if (member) this.#sendStop(member, { ...attempt, run: ref.run, task: task.name }, { graceMs, reason })
+    if (member)
+      this.#sendStop(member, { ...attempt, run: ref.run, task: task.name }, { graceMs, reason })
   }
 
   #sendStop(
@@ -428,8 +448,7 @@ export class Leadership {
       : this.#scheduler.decide({
           now,
           budget: decideBudget,
-          avoid: this.#replica.memberId,
-          addressOf: (id) => this.addressOf(id),
+          ...this.placing(),
           ...(hold && { hold }),
         })
     const proposals = commands.map((command) => this.#replica.propose(command))
@@ -447,6 +466,11 @@ export class Leadership {
     const next = hold ? now + 20 : this.#scheduler.nextWake(now)
     const wait = Math.min(schedulerWakeMaxMs, Math.max(1, (next ?? Number.POSITIVE_INFINITY) - now))
     this.#wake = clock.after(wait, () => this.#decide())
+  }
+
+  /** What placements depend on besides the rows. */
+  placing(): PlacementInput {
+    return { avoid: this.#replica.memberId, addressOf: (id) => this.addressOf(id) }
   }
 
   /** The host of a member as its peers dial it: what `${roles.x.address}` becomes. */

@@ -89,7 +89,11 @@ export class Membership {
         "ERR_CONFIG_INVALID",
         `this data directory belongs to cluster '${stored.cluster}', not '${this.#options.cluster}': ` +
           `start with --cluster ${stored.cluster}, or with another --data directory`,
-        { issues: [{ path: "cluster", message: `the data directory belongs to '${stored.cluster}'` }] },
+        {
+          issues: [
+            { path: "cluster", message: `the data directory belongs to '${stored.cluster}'` },
+          ],
+        },
       )
     }
     this.#identity = stored
@@ -204,7 +208,10 @@ export class Membership {
     try {
       await this.#parts.mesh.connect(peer, { signal })
     } catch (error) {
-      this.#parts.logger.debug("a peer does not answer", { peer: peer.peerId, error: String(error) })
+      this.#parts.logger.debug("a peer does not answer", {
+        peer: peer.peerId,
+        error: String(error),
+      })
     }
   }
 
@@ -216,7 +223,10 @@ export class Membership {
       const decoded = joinAnswer.decode(answer)
       if (decoded.type === "hello") this.#consider(peer, decoded.hello)
     } catch (error) {
-      this.#parts.logger.debug("a hello was not answered", { peer: peer.peerId, error: String(error) })
+      this.#parts.logger.debug("a hello was not answered", {
+        peer: peer.peerId,
+        error: String(error),
+      })
     }
   }
 
@@ -292,10 +302,13 @@ export class Membership {
     }
     if (!hello.pristine && !this.#conflicts.has(hello.clusterId)) {
       this.#conflicts.set(hello.clusterId, hello.declaration.name)
-      this.#parts.logger.warn("another cluster of the same name has accepted work; they never merge by themselves", {
-        other: hello.clusterId,
-        node: hello.declaration.name,
-      })
+      this.#parts.logger.warn(
+        "another cluster of the same name has accepted work; they never merge by themselves",
+        {
+          other: hello.clusterId,
+          node: hello.declaration.name,
+        },
+      )
     }
     return "stay"
   }
@@ -450,4 +463,3 @@ function sorted(value: unknown): unknown {
   const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
   return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]))
 }
-

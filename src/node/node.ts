@@ -413,7 +413,9 @@ class Node implements TroupeNode {
   async #holdBlobs(body: HoldBlobs, signal: AbortSignal): Promise<boolean> {
     for (const digest of body.digests) {
       if (await this.#parts.blobs.has(digest)) continue
-      await this.#parts.transfer.fetch(digest, [body.from, ...this.#membership.members()], { signal })
+      await this.#parts.transfer.fetch(digest, [body.from, ...this.#membership.members()], {
+        signal,
+      })
     }
     return true
   }
@@ -473,12 +475,7 @@ class Node implements TroupeNode {
     return (await this.#call("getRun", { run }, options)) as RunView
   }
 
-  async cancelRun(
-    run: string,
-    reason: string,
-    caller: Caller,
-    options: Waiting,
-  ): Promise<RunView> {
+  async cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView> {
     const how = { ...options, principal: caller.principal }
     return (await this.#call("cancelRun", { run, reason }, how)) as RunView
   }
@@ -511,7 +508,10 @@ class Node implements TroupeNode {
     if (place.output) {
       await this.#fetch(place.output.digest, options.signal)
       const length = Math.max(0, Math.min(max, place.output.bytes - offset))
-      const data = length === 0 ? Buffer.alloc(0) : await collectBytes(this.#parts.blobs.read(place.output.digest, { offset, length }))
+      const data =
+        length === 0
+          ? Buffer.alloc(0)
+          : await collectBytes(this.#parts.blobs.read(place.output.digest, { offset, length }))
       const next = offset + data.length
       return { ...chunk, next, data: data.toString("base64"), ended: next >= place.output.bytes }
     }
@@ -530,14 +530,27 @@ class Node implements TroupeNode {
     const { id } = await this.getRun(run, options)
     const answer = await this.#job(
       place.peer,
-      { type: "readLog", run: id, task: place.task, fence: place.fence, stream, offset, max, waitMs },
+      {
+        type: "readLog",
+        run: id,
+        task: place.task,
+        fence: place.fence,
+        stream,
+        offset,
+        max,
+        waitMs,
+      },
       options,
     )
     if (answer.type !== "readLog") {
-      throw new TroupeError("ERR_ATTEMPT_GONE", `the log of ${place.task} is not at ${place.node}`, {
-        run: id,
-        task: place.task,
-      })
+      throw new TroupeError(
+        "ERR_ATTEMPT_GONE",
+        `the log of ${place.task} is not at ${place.node}`,
+        {
+          run: id,
+          task: place.task,
+        },
+      )
     }
     return {
       task: place.task,
@@ -562,9 +575,13 @@ class Node implements TroupeNode {
           run: view.id,
         })
       }
-      throw new TroupeError("ERR_BUNDLE_NOT_FOUND", `run ${view.label} has no bundle: ${view.reason}`, {
-        run: view.id,
-      })
+      throw new TroupeError(
+        "ERR_BUNDLE_NOT_FOUND",
+        `run ${view.label} has no bundle: ${view.reason}`,
+        {
+          run: view.id,
+        },
+      )
     }
     await this.#fetch(view.bundle.digest, options.signal)
     return { run: view, bundle: view.bundle, read: this.#parts.blobs.read(view.bundle.digest) }
@@ -694,12 +711,16 @@ class Node implements TroupeNode {
     const { mesh } = this.#parts
     if (!this.#membership.identity) notes.push("this node has not joined or formed a cluster yet")
     else if (!led) {
-      notes.push("no leader answers: most voters must be running and reachable; see 'troupe cluster list'")
+      notes.push(
+        "no leader answers: most voters must be running and reachable; see 'troupe cluster list'",
+      )
     }
     if (this.#membership.members().length <= 1) {
       const { mdns, reason, seeds } = mesh.discovery()
-      const why = mdns === "on" ? "mDNS is on, nobody answered" : `mDNS is ${mdns}: ${reason ?? "unknown"}`
-      const named = seeds.length > 0 ? `; --join named ${seeds.join(", ")}` : "; --join names nobody"
+      const why =
+        mdns === "on" ? "mDNS is on, nobody answered" : `mDNS is ${mdns}: ${reason ?? "unknown"}`
+      const named =
+        seeds.length > 0 ? `; --join named ${seeds.join(", ")}` : "; --join names nobody"
       notes.push(`this node has found no other: ${why}${named}`)
     }
     return notes
@@ -729,9 +750,21 @@ class Node implements TroupeNode {
       gauge("troupe_raft_applied_index", "Last applied index.", replica?.applied.index ?? 0),
       gauge("troupe_raft_last_index", "Last index of the log.", status?.lastIndex ?? 0),
       gauge("troupe_members", "Members of the cluster.", this.#membership.members().length),
-      gauge("troupe_peers_connected", "Peers with a connection.", this.#parts.mesh.connectedPeers().length),
-      gauge("troupe_loop_delay_seconds", "p99 of the event loop's delay.", this.#parts.loopDelay() / 1000),
-      gauge("troupe_fsync_seconds", "p99 of the log's fdatasync.", (replica?.fsyncP99Ms() ?? 0) / 1000),
+      gauge(
+        "troupe_peers_connected",
+        "Peers with a connection.",
+        this.#parts.mesh.connectedPeers().length,
+      ),
+      gauge(
+        "troupe_loop_delay_seconds",
+        "p99 of the event loop's delay.",
+        this.#parts.loopDelay() / 1000,
+      ),
+      gauge(
+        "troupe_fsync_seconds",
+        "p99 of the log's fdatasync.",
+        (replica?.fsyncP99Ms() ?? 0) / 1000,
+      ),
       {
         name: "troupe_leader_changes_total",
         help: "Changes of leader that this node saw.",
@@ -757,13 +790,21 @@ const raftStates = {
 function isLostLeader(error: unknown): boolean {
   return (
     isTroupeError(error) &&
-    ["ERR_NOT_LEADER", "ERR_NO_LEADER", "ERR_PEER_UNREACHABLE", "ERR_UNKNOWN_OUTCOME", "ERR_STOPPED"].includes(error.code)
+    [
+      "ERR_NOT_LEADER",
+      "ERR_NO_LEADER",
+      "ERR_PEER_UNREACHABLE",
+      "ERR_UNKNOWN_OUTCOME",
+      "ERR_STOPPED",
+    ].includes(error.code)
   )
 }
 
 /** The request may have reached a leader before it was lost. */
 function isUnknown(error: unknown): boolean {
-  return isTroupeError(error) && ["ERR_PEER_UNREACHABLE", "ERR_UNKNOWN_OUTCOME"].includes(error.code)
+  return (
+    isTroupeError(error) && ["ERR_PEER_UNREACHABLE", "ERR_UNKNOWN_OUTCOME"].includes(error.code)
+  )
 }
 
 function unknownOutcome(cause: unknown): TroupeError<"ERR_UNKNOWN_OUTCOME"> {
@@ -798,7 +839,11 @@ async function* bounded(
   let total = 0
   for await (const chunk of source) {
     total += chunk.length
-    if (total > max) throw new TroupeError("ERR_LIMIT", `a blob may have ${max} bytes`, { what: "blob bytes", max })
+    if (total > max)
+      throw new TroupeError("ERR_LIMIT", `a blob may have ${max} bytes`, {
+        what: "blob bytes",
+        max,
+      })
     yield chunk
   }
 }
@@ -808,4 +853,3 @@ async function collectBytes(source: AsyncIterable<Uint8Array>): Promise<Buffer> 
   for await (const chunk of source) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
-

@@ -69,6 +69,9 @@ export interface OperationParts {
   conflicts(): ReadonlyMap<string, string>
 }
 
+/** Placements that travel with a submit; the rest follow by entries of their own. */
+const firstPlacementsMax = 256
+
 type Operation = (parts: OperationParts, body: never, options: CallOptions) => Promise<unknown>
 
 /** By the name that travels in a forwarded call. */
@@ -103,12 +106,9 @@ async function submitRun(
 ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[]; copies: number }> {
   const { replica, context, leadership } = parts
   const { plan, warnings } = compile(parts, body)
-  const placements = leadership.scheduler.placeNew(plan, replica.tables, {
-    now: context.parts.clock.now(),
-    avoid: replica.memberId,
-    addressOf: (id) => leadership.addressOf(id),
-    ...(context.parts.hold && { hold: context.parts.hold }),
-  })
+  const placements = context.parts.hold
+    ? []
+    : leadership.scheduler.placeFirst(plan, { ...leadership.placing(), budget: firstPlacementsMax })
   const principal = options.principal ?? "anonymous"
   const key = options.key ?? body.bodyHash
   const { index, results } = await replica.propose({
@@ -122,7 +122,10 @@ async function submitRun(
   return {
     run: runView(replica.tables, run.run),
     existing: run.existing,
-    warnings: copies > 1 || readMembers(replica.tables).length === 1 ? warnings : [...warnings, "copies: 1"],
+    warnings:
+      copies > 1 || readMembers(replica.tables).length === 1
+        ? warnings
+        : [...warnings, "copies: 1"],
     copies,
   }
 }
@@ -197,10 +200,8 @@ async function planRun(
 ): Promise<PlanView> {
   await parts.replica.readBarrier(options.signal)
   const { plan, warnings } = compile(parts, body)
-  const { replica, leadership } = parts
-  const { tables } = replica
-  const places = leadership.scheduler.place(plan, tables, { avoid: replica.memberId })
-  const names = new Map(readMembers(tables).map((member) => [member.id, member.name]))
+  const { leadership } = parts
+  const places = leadership.scheduler.place(plan, leadership.placing())
   const profile = plan.resolved["profile_path"]
   const checksum = plan.resolved["profile_checksum"]
   return {
@@ -210,10 +211,10 @@ async function planRun(
     timeoutMs: plan.timeoutMs,
     placements: places.map(({ task, group, node, rejected }) => ({
       task,
-      ...(node !== undefined && { node: names.get(node) ?? String(node) }),
+      ...(node && { node: node.name }),
       command: commandLine(plan, group),
       after: (groupOf(plan, group)?.after ?? []).map((edge) => `${edge.group} ${edge.on}`),
-      rejected: rejected.map(({ node: id, reason }) => ({ node: names.get(id) ?? String(id), reason })),
+      rejected: rejected.map((one) => ({ node: one.node, reason: one.reason })),
     })),
     warnings: [...warnings],
     resolved: resolvedYaml(plan),
@@ -250,8 +251,8 @@ function withReasons(parts: OperationParts, run: string): RunView {
   const view = runView(parts.replica.tables, run)
   const tasks = view.tasks.map((task) => {
     if (task.state !== "pending" && task.state !== "blocked") return task
-    const { reason } = parts.leadership.scheduler.explain(task)
-    return reason === undefined ? task : { ...task, waiting: reason }
+    const explanation = parts.leadership.scheduler.explain(task)
+    return explanation?.waiting === undefined ? task : { ...task, waiting: explanation.waiting }
   })
   return { ...view, tasks }
 }
@@ -301,7 +302,8 @@ async function locateLog(
       { run, task: body.task },
     )
   }
-  const attempt = body.attempt === undefined ? task.attempts.at(-1) : task.attempts[body.attempt - 1]
+  const attempt =
+    body.attempt === undefined ? task.attempts.at(-1) : task.attempts[body.attempt - 1]
   if (!attempt) return undefined
   const member = rows.members.find((one) => one.id === attempt.node)
   const path = `roles/${task.name}/${body.stream}.log`
@@ -314,7 +316,9 @@ async function locateLog(
     peer: { peerId: member?.peerId ?? "", addresses: member?.addresses ?? [] },
     live: attempt.state !== "ended",
     finished: rows.run.state === "finished",
-    output: last ? rows.run.tasks.flatMap((one) => one.outputs).find((one) => one.path === path) : undefined,
+    output: last
+      ? rows.run.tasks.flatMap((one) => one.outputs).find((one) => one.path === path)
+      : undefined,
   }
 }
 
@@ -340,7 +344,8 @@ function leaderHealth(parts: OperationParts): LeaderHealth {
   const { replica, leadership } = parts
   const { confState, progress, commit } = replica.status()
   const members = readMembers(replica.tables)
-  const name = (id: number): string => members.find((member) => member.id === id)?.name ?? String(id)
+  const name = (id: number): string =>
+    members.find((member) => member.id === id)?.name ?? String(id)
   const answering = (id: number): boolean =>
     id === replica.memberId || leadership.contacts().get(id)?.answered === true
   const healthy = confState.voters.filter(answering)
@@ -348,16 +353,22 @@ function leaderHealth(parts: OperationParts): LeaderHealth {
   const notes: string[] = []
   for (const member of members.filter((one) => !answering(one.id))) {
     const seconds = Math.round(leadership.silentMs(member.id) / 1000)
-    notes.push(`${member.name} (${member.role}) is silent for ${seconds} s: look at its host, or 'troupe node start' there`)
+    notes.push(
+      `${member.name} (${member.role}) is silent for ${seconds} s: look at its host, or 'troupe node start' there`,
+    )
   }
   if (members.length === 1) notes.push("this cluster has one node: start more to survive a loss")
-  if (members.length === 2) notes.push("two nodes keep two copies, but survive no loss by themselves: add a third")
+  if (members.length === 2)
+    notes.push("two nodes keep two copies, but survive no loss by themselves: add a third")
   if (members.length >= 3 && confState.voters.length < 3) notes.push("voters are being added")
   for (const [clusterId, node] of parts.conflicts()) {
-    notes.push(`another cluster of this name has accepted work (${clusterId.slice(0, 8)}, node ${node}); they never merge by themselves: give one another --cluster name`)
+    notes.push(
+      `another cluster of this name has accepted work (${clusterId.slice(0, 8)}, node ${node}); they never merge by themselves: give one another --cluster name`,
+    )
   }
   const lagging = progress.filter((peer) => peer.match + 1000 < commit && answering(peer.id))
-  for (const peer of lagging) notes.push(`${name(peer.id)} lags ${commit - peer.match} entries behind`)
+  for (const peer of lagging)
+    notes.push(`${name(peer.id)} lags ${commit - peer.match} entries behind`)
   return {
     survives: Math.max(0, healthy.length - quorum),
     copies: progress.filter((peer) => peer.match >= commit && answering(peer.id)).length,
@@ -404,9 +415,11 @@ async function meet(
   if (!hello.clusterId || parts.weigh(hello) === "stay") return undefined
   const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])].map((one) => ({
     peerId: one.peerId,
-    addresses: [...one.addresses, ...(one.peerId === hello.declaration.peerId ? hello.declaration.addresses : [])],
+    addresses: [
+      ...one.addresses,
+      ...(one.peerId === hello.declaration.peerId ? hello.declaration.addresses : []),
+    ],
   }))
   await parts.replica.propose({ type: "dissolve", items: [{ into: hello.clusterId, peers }] })
   return undefined
 }
-

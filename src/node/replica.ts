@@ -125,7 +125,11 @@ export class Replica {
   }
 
   /** Opens log and tables, repairs tables from the snapshot where they are behind or broken, starts ticking. */
-  static async open(options: ReplicaOptions, parts: ReplicaParts, events: ReplicaEvents): Promise<Replica> {
+  static async open(
+    options: ReplicaOptions,
+    parts: ReplicaParts,
+    events: ReplicaEvents,
+  ): Promise<Replica> {
     const log = await parts.log.open({ clusterId: options.clusterId, memberId: options.memberId })
     let mark = await openTables(parts, log.mark)
     if (options.genesis && log.hardState.term === 0 && log.entries.length === 0) {
@@ -224,7 +228,11 @@ export class Replica {
   }
 
   /** A snapshot's rows have arrived beside the core: hand it the message that announces them. */
-  async handleSnapshot(header: Uint8Array, chunks: AsyncIterable<Uint8Array>, from: string): Promise<void> {
+  async handleSnapshot(
+    header: Uint8Array,
+    chunks: AsyncIterable<Uint8Array>,
+    from: string,
+  ): Promise<void> {
     const envelope = decodeFrame(header)
     if (envelope.clusterId !== this.clusterId || envelope.to !== this.memberId) return
     const sender = this.peerOf(envelope.from)
@@ -636,7 +644,10 @@ function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
 }
 
 /** Tables that are broken or behind the log's start are made again from the newest snapshot. */
-async function openTables(parts: ReplicaParts, logMark: LogMark): Promise<AppliedMark | LogMark | undefined> {
+async function openTables(
+  parts: ReplicaParts,
+  logMark: LogMark,
+): Promise<AppliedMark | LogMark | undefined> {
   let mark: AppliedMark | undefined
   let broken: unknown
   try {
@@ -679,4 +690,3 @@ function abortable<T>(
     signal.addEventListener("abort", aborted, { once: true })
   })
 }
-

@@ -103,7 +103,8 @@ export class Worker {
   async #onLease(from: string, request: Order<"lease">): Promise<JobAnswer> {
     const problem = this.#refusal(request)
     if (problem) return this.#refuse(problem)
-    if (from !== request.leaderPeer.peerId) return this.#refuse("a lease comes from the leader itself")
+    if (from !== request.leaderPeer.peerId)
+      return this.#refuse("a lease comes from the leader itself")
     const { clock } = this.#context.parts
     this.#lease = {
       term: request.term,
@@ -124,17 +125,15 @@ export class Worker {
 
   async #attempts(): Promise<readonly AttemptSummary[]> {
     const kept = (await this.#context.parts.keeper.list()).map(summaryOf)
-    const builtins = [...this.#builtins.values()].map(
-      (one): AttemptSummary => ({
-        run: one.run,
-        task: one.task,
-        attempt: one.attempt,
-        fence: one.fence,
-        state: one.ending ? "ended" : "started",
-        startedAt: one.startedAt,
-        ending: one.ending,
-      }),
-    )
+    const builtins = [...this.#builtins.values()].map((one): AttemptSummary => ({
+      run: one.run,
+      task: one.task,
+      attempt: one.attempt,
+      fence: one.fence,
+      state: one.ending ? "ended" : "started",
+      startedAt: one.startedAt,
+      ending: one.ending,
+    }))
     return [...kept, ...builtins]
   }
 
@@ -145,7 +144,8 @@ export class Worker {
     if (!lease || lease.lease !== request.lease || lease.lease === 0) {
       return this.#refuse(`no lease ${request.lease} here`)
     }
-    if (lease.expiresAt <= this.#context.parts.clock.boottime()) return this.#refuse("the lease has expired")
+    if (lease.expiresAt <= this.#context.parts.clock.boottime())
+      return this.#refuse("the lease has expired")
     const order = StartOrder.parse(request.launch)
     try {
       const attempt =
@@ -189,7 +189,11 @@ export class Worker {
     return summaryOf(attempt)
   }
 
-  #perform(request: Order<"start">, work: BuiltinWork, deadlineMs: number | undefined): AttemptSummary {
+  #perform(
+    request: Order<"start">,
+    work: BuiltinWork,
+    deadlineMs: number | undefined,
+  ): AttemptSummary {
     const key = keyOf(request)
     const known = this.#builtins.get(key)
     const builtin: Builtin = known ?? {
