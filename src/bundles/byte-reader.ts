@@ -45,6 +45,12 @@ export class ByteReader {
     }
   }
 
+  /** Everything up to the end. */
+  async drain(): Promise<void> {
+    this.#chunk = new Uint8Array(0)
+    while ((await this.#iterator.next()).done !== true);
+  }
+
   async close(): Promise<void> {
     await this.#iterator.return?.()
   }

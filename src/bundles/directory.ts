@@ -1,17 +1,15 @@
 /** Bundles as directories: packing one, unpacking into one, zipping one. */
 import { createWriteStream } from "node:fs"
-import { mkdir, mkdtemp, open, readFile, rename, rm } from "node:fs/promises"
+import { mkdir, mkdtemp, open, rename, rm } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { ZipFile } from "yazl"
-import { hashesFile } from "./hashes.ts"
 import { invalidBundle } from "./paths.ts"
 import { archiveTime, packTar, readTar } from "./tar.ts"
 import { directoryFiles, readPlainFile } from "./tree.ts"
 
 const rootPattern = /^[A-Za-z0-9._-]{1,160}$/
-const copiesMax = 1000
 
 /** A bundle's directory as a tar of `<name>/…`; the same files give the same bytes. ERR_BUNDLE_INVALID for links. */
 export async function* packDirectory(directory: string): AsyncGenerator<Uint8Array> {
@@ -20,20 +18,23 @@ export async function* packDirectory(directory: string): AsyncGenerator<Uint8Arr
   yield* packTar(files.map((file) => ({ ...file, path: `${root}/${file.path}` })))
 }
 
-/** Unpacks a tar of `<label>/…` to `<parent>/<label>`, whole or not at all. What stands there already is never touched:
- *  the same bundle is `existing`, another one makes this `<label>-2`, `-3`, … ERR_BUNDLE_INVALID for anything but plain
- *  files below one directory. */
+/** Unpacks a tar of `<label>/…` so that `directory` is the bundle: whole or not at all, and only once the source has
+ *  ended well. `directory` must not exist. ERR_BUNDLE_INVALID for anything but plain files below one directory. */
 export async function unpackBundle(
   source: AsyncIterable<Uint8Array>,
-  parent: string,
-): Promise<{ path: string; files: number; bytes: number; existing: boolean }> {
-  await mkdir(parent, { recursive: true })
-  // In the same directory, so that the rename stays on one file system.
-  const temporary = await mkdtemp(join(parent, ".unpacking-"))
+  directory: string,
+): Promise<{ label: string; files: number; bytes: number }> {
+  const target = resolve(directory)
+  await mkdir(dirname(target), { recursive: true })
+  // Beside its place, so that the rename stays on one file system.
+  const temporary = await mkdtemp(join(dirname(target), ".unpacking-"))
   try {
     const { root, files, bytes } = await writeFiles(source, temporary)
-    const placed = await moveInto(parent, join(temporary, root))
-    return { ...placed, files, bytes }
+    // An empty directory would be replaced, which harms nobody.
+    await rename(join(temporary, root), target).catch((error: unknown) => {
+      throw invalidBundle(directory, "cannot be put there: something else is", error)
+    })
+    return { label: root, files, bytes }
   } finally {
     await rm(temporary, { recursive: true, force: true })
   }
@@ -69,37 +70,6 @@ async function writeFiles(
   }
   if (root === undefined) throw invalidBundle("the bundle", "is empty")
   return { root, files, bytes }
-}
-
-async function moveInto(
-  parent: string,
-  from: string,
-): Promise<{ path: string; existing: boolean }> {
-  const label = basename(from)
-  const hashes = await readHashes(from)
-  for (let copy = 1; copy <= copiesMax; copy++) {
-    const path = join(parent, copy === 1 ? label : `${label}-${copy}`)
-    try {
-      // On POSIX an empty directory would be replaced, which harms nobody.
-      await rename(from, path)
-      return { path, existing: false }
-    } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined
-      if (!["EEXIST", "ENOTEMPTY", "ENOTDIR", "EPERM"].includes(String(code))) throw error
-      if (hashes !== undefined && (await readHashes(path)) === hashes) {
-        return { path, existing: true }
-      }
-    }
-  }
-  throw invalidBundle(join(parent, label), `exists, and so do ${copiesMax} copies of it`)
-}
-
-async function readHashes(bundle: string): Promise<string | undefined> {
-  return await readFile(join(bundle, hashesFile), "utf8").catch((error: unknown) => {
-    const code = error instanceof Error && "code" in error ? error.code : undefined
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined
-    throw error
-  })
 }
 
 /** `bundle_format: zip`: writes a bundle's directory to `file`, whole or not at all; the same files give the same bytes. */

@@ -127,7 +127,11 @@ export async function* readTar(
   try {
     for (;;) {
       const block = await reader.take(blockBytes)
-      if (block.every((byte) => byte === 0)) return
+      if (block.every((byte) => byte === 0)) {
+        // To its end: whoever checks the stream as a whole does so there.
+        await reader.drain()
+        return
+      }
       const entry = decodeHeader(block)
       if ("problem" in entry) throw invalidBundle(name, entry.problem)
       if (entry.type === "x" || entry.type === "L") {
