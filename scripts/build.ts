@@ -61,7 +61,7 @@ const alone = [
 ] as const
 const others = await Promise.all(
   alone.map(([source, name]) =>
-    build({ ...shared, entryPoints: [join(root, source!)], outfile: join(out, name!) }),
+    build({ ...shared, entryPoints: [join(root, source)], outfile: join(out, name) }),
   ),
 )
 chmodSync(join(out, "troupe.js"), 0o755)
@@ -76,8 +76,11 @@ function readJson(file: string): { version: string; license?: string; name?: str
 /** Short hash, marked when the tree has changes; empty outside of git. */
 function commitOf(): string {
   try {
-    const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const
-    return execFileSync("git", ["describe", "--always", "--dirty", "--exclude=*"], options).trim()
+    return execFileSync("git", ["describe", "--always", "--dirty", "--exclude=*"], {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim()
   } catch {
     // No git, or an unpacked tarball: the version alone must do.
     return ""

@@ -1,0 +1,121 @@
+/** `troupe cluster list|health|status`. */
+import { createClient } from "../../client/index.ts"
+import type { ClusterStatus, HealthView, NodeView } from "../../schema/index.ts"
+import { formatBytes, formatDuration } from "../duration.ts"
+import { exitCodes } from "../exit.ts"
+import { printList, printOne } from "../output.ts"
+import { apiUrls, formatOf, type Session } from "../session.ts"
+import type { Column } from "../table.ts"
+import type { Colour, Paint } from "../terminal.ts"
+
+interface Options {
+  readonly output?: string
+  readonly api?: string
+}
+
+export async function list(session: Session, options: Options): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const items = await client.nodes()
+  await printList(session.terminal, formatOf(session, options.output), {
+    kind: "Node",
+    items,
+    columns: nodeColumns(session.terminal.paint),
+    empty: "no nodes",
+  })
+  return exitCodes.ok
+}
+
+export async function health(session: Session, options: Options): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const value = await client.health()
+  const text = () => healthText(value, session.terminal.paint)
+  await printOne(session.terminal, formatOf(session, options.output), {
+    kind: "Health",
+    value,
+    text,
+  })
+  // A cluster that does its work is well enough for a script; one without a leader is not.
+  return value.status === "no-leader" || value.status === "joining"
+    ? exitCodes.noLeader
+    : exitCodes.ok
+}
+
+export async function status(session: Session, options: Options): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const value = await client.status()
+  await printOne(session.terminal, formatOf(session, options.output), {
+    kind: "ClusterStatus",
+    value,
+    text: () => statusText(value),
+  })
+  return exitCodes.ok
+}
+
+function nodeColumns(paint: Paint): readonly Column<NodeView>[] {
+  return [
+    { title: "NAME", value: ({ member, self }) => (self ? `${member.name} (this)` : member.name) },
+    { title: "ROLE", value: ({ member, leader }) => (leader ? "leader" : member.role) },
+    {
+      title: "STATE",
+      value: ({ state, silentMs }) =>
+        state === "silent" ? `silent ${formatDuration(silentMs)}` : state,
+      style: (text, { state }) => paint(state === "silent" ? "red" : "green", text),
+    },
+    { title: "OS/ARCH", value: ({ member }) => `${member.os}/${member.arch}` },
+    { title: "CORES", value: ({ member }) => member.cores, align: "right" },
+    { title: "MEMORY", value: ({ member }) => formatBytes(member.memoryBytes), align: "right" },
+    { title: "LOAD", value: ({ facts }) => facts?.load1.toFixed(1), align: "right" },
+    {
+      title: "JOBS",
+      value: ({ facts }) => (facts ? `${facts.running}/${facts.capacity}` : undefined),
+      align: "right",
+    },
+    { title: "VERSION", value: ({ facts }) => facts?.version },
+    { title: "ADDRESS", value: ({ member }) => member.addresses[0] },
+    {
+      title: "LABELS",
+      value: ({ member }) =>
+        Object.entries(member.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(","),
+    },
+  ]
+}
+
+/** The first line answers the question: how many losses does the cluster survive right now? */
+function healthText(view: HealthView, paint: Paint): string {
+  const colours: Record<HealthView["status"], Colour> = {
+    ok: "green",
+    degraded: "yellow",
+    "no-leader": "red",
+    joining: "yellow",
+  }
+  const losses = view.survives === 1 ? "1 loss" : `${view.survives} losses`
+  const copies = view.copies === 1 ? "1 copy" : `${view.copies} copies`
+  const leader =
+    view.leader === undefined ? "no leader" : `leader ${view.leader} (term ${view.term})`
+  return [
+    `${paint(colours[view.status], view.status)}: survives ${losses}`,
+    `  cluster   ${view.cluster}, ${leader}`,
+    `  accepted  work has ${copies}`,
+    `  seen by   ${view.node}: fsync p99 ${view.fsyncP99Ms.toFixed(1)} ms, loop delay p99 ` +
+      `${view.loopDelayP99Ms.toFixed(1)} ms, election ${view.electionTimeoutMs} ms`,
+    ...view.notes.map((note) => `  - ${note}`),
+  ].join("\n")
+}
+
+function names(members: readonly string[]): string {
+  return members.length === 0 ? "none" : members.join(" ")
+}
+
+function statusText(view: ClusterStatus): string {
+  return [
+    `cluster   ${view.cluster} (${view.clusterId})${view.pristine ? ", has accepted nothing yet" : ""}`,
+    `leader    ${view.leader ?? "none"} (term ${view.term})`,
+    `node      ${view.node}: ${view.role}, ${view.raftState}, member ${view.memberId}`,
+    `voters    ${names(view.voters)}`,
+    `standbys  ${names(view.standbys)}`,
+    `log       commit ${view.commit}, applied ${view.applied}`,
+    `nodes     ${view.nodes.length}`,
+  ].join("\n")
+}

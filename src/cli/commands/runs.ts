@@ -1,0 +1,153 @@
+/** `troupe runs list|show|wait|cancel`. */
+import { createClient } from "../../client/index.ts"
+import type { Run, RunView } from "../../schema/index.ts"
+import { formatBytes, formatDuration, formatTime } from "../duration.ts"
+import { exitCodes, verdictExit } from "../exit.ts"
+import { UsageError } from "../failure.ts"
+import { follow } from "../follow.ts"
+import { printList, printOne } from "../output.ts"
+import { isRole, taskWords } from "../progress.ts"
+import { apiUrls, formatOf, type Session } from "../session.ts"
+import { type Column, renderTable } from "../table.ts"
+import type { Colour, Paint } from "../terminal.ts"
+
+interface Options {
+  readonly output?: string
+  readonly api?: string
+}
+
+const states = ["active", "ending", "finished"] as const
+
+export async function list(
+  session: Session,
+  options: Options & { state?: string; limit: number; quiet?: true },
+): Promise<number> {
+  const state = states.find((each) => each === options.state)
+  if (options.state !== undefined && state === undefined) {
+    throw new UsageError(
+      `no state ${JSON.stringify(options.state)}`,
+      `there are: ${states.join(", ")}`,
+    )
+  }
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const { limit } = options
+  const { items, nextCursor } = await client.listRuns({ limit, ...(state && { state }) })
+  const { terminal } = session
+  if (options.quiet === true) {
+    for (const run of items) terminal.print(run.id)
+    return exitCodes.ok
+  }
+  await printList(terminal, formatOf(session, options.output), {
+    kind: "Run",
+    items,
+    columns: runColumns(terminal.paint, session.clock.now()),
+    empty: "no runs yet; start one with: troupe run FILE",
+    ...(nextCursor !== undefined && { more: { nextCursor } }),
+  })
+  return exitCodes.ok
+}
+
+export async function show(session: Session, run: string, options: Options): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  await printRun(session, options, await client.getRun(run))
+  return exitCodes.ok
+}
+
+export async function wait(
+  session: Session,
+  run: string,
+  options: Options & { timeout: number },
+): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const first = await client.getRun(run)
+  const signal = session.clock.timeoutSignal(options.timeout, `run ${first.label}`)
+  const last = await follow(client, first, { clock: session.clock, signal })
+  await printRun(session, options, last)
+  return last.verdict === undefined ? exitCodes.internal : verdictExit[last.verdict]
+}
+
+export async function cancel(
+  session: Session,
+  run: string,
+  options: Options & { reason: string },
+): Promise<number> {
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const view = await client.cancelRun(run, { reason: options.reason })
+  await printRun(session, options, view)
+  const { terminal } = session
+  if (view.state === "finished") terminal.tell(`it had ended before: ${view.verdict ?? "unknown"}`)
+  else terminal.tell(`cancelling; wait for its bundle with: troupe runs wait ${view.id}`)
+  return exitCodes.ok
+}
+
+async function printRun(session: Session, options: Options, view: RunView): Promise<void> {
+  const { terminal } = session
+  await printOne(terminal, formatOf(session, options.output), {
+    kind: "Run",
+    value: view,
+    text: () => runText(view, { width: terminal.columns, paint: terminal.paint }),
+  })
+}
+
+/** A verdict in its colour; what has none yet is shown by its state. */
+function standing(run: Run): string {
+  return run.state === "finished" ? (run.verdict ?? "finished") : run.state
+}
+
+function standingColour(run: Run): Colour {
+  if (run.state !== "finished") return "cyan"
+  return run.verdict === "succeeded" ? "green" : "red"
+}
+
+function runColumns(paint: Paint, now: number): readonly Column<Run>[] {
+  return [
+    { title: "RUN", value: (run) => run.id },
+    { title: "LABEL", value: (run) => run.label },
+    {
+      title: "STATE",
+      value: standing,
+      style: (text, run) => paint(standingColour(run), text),
+    },
+    { title: "STARTED (UTC)", value: (run) => formatTime(run.createdAt) },
+    {
+      title: "DURATION",
+      value: (run) => formatDuration((run.endedAt ?? now) - run.createdAt),
+      align: "right",
+    },
+    { title: "ENTRY", value: (run) => run.entryNode },
+    { title: "REASON", value: (run) => run.reason },
+  ]
+}
+
+function runText(view: RunView, options: { width: number | undefined; paint: Paint }): string {
+  const { width, paint } = options
+  const lines: (readonly [string, string])[] = [
+    ["run", `${view.id}  ${view.label}`],
+    [
+      "state",
+      paint(standingColour(view), standing(view)) + (view.reason ? `: ${view.reason}` : ""),
+    ],
+    ["phase", view.phase],
+    ["started", `${formatTime(view.createdAt)} UTC, through ${view.entryNode}`],
+  ]
+  if (view.endedAt !== undefined) {
+    lines.push(["duration", formatDuration(view.endedAt - view.createdAt)])
+  }
+  if (view.bundle) {
+    const { bytes, digest, files, holders } = view.bundle
+    const copies = holders.length === 1 ? "1 copy" : `${holders.length} copies`
+    lines.push(["bundle", `${files} files, ${formatBytes(bytes)}, ${copies}, sha256:${digest}`])
+  }
+  const tasks = [...view.tasks].toSorted((a, b) => Number(isRole(b)) - Number(isRole(a)))
+  const table = renderTable(
+    tasks,
+    [
+      { title: "TASK", value: (task) => task.name },
+      { title: "NODE", value: (task) => task.node },
+      { title: "TRIES", value: (task) => task.attempts.length, align: "right" },
+      { title: "STATE", value: taskWords },
+    ],
+    { width, bold: (text) => paint("bold", text) },
+  )
+  return [...lines.map(([name, value]) => `${name.padEnd(9)} ${value}`), "", ...table].join("\n")
+}

@@ -1,0 +1,61 @@
+/** The forms of data on standard output: a table for people, versioned JSON, JSON lines and YAML for programs. */
+import { renderTable, type Column } from "./table.ts"
+import type { Terminal } from "./terminal.ts"
+
+export const formats = ["table", "json", "jsonl", "yaml"] as const
+export type Format = (typeof formats)[number]
+
+const apiVersion = "troupe/v1"
+
+/** One thing. `text` is its form for people. */
+export async function printOne(
+  terminal: Terminal,
+  format: Format,
+  data: { kind: string; value: object; text: () => string },
+): Promise<void> {
+  const whole = { apiVersion, kind: data.kind, ...data.value }
+  if (format === "table") terminal.print(data.text())
+  else terminal.print(await encode(format, whole))
+}
+
+/** One of a stream of things, as a line of JSON. */
+export function printItem(terminal: Terminal, kind: string, value: object): void {
+  terminal.print(JSON.stringify({ apiVersion, kind, ...value }))
+}
+
+/** A list: `{apiVersion, kind, items}`, or one `{apiVersion, kind, …}` a line as jsonl. */
+export async function printList<Row extends object>(
+  terminal: Terminal,
+  format: Format,
+  data: {
+    kind: string
+    items: readonly Row[]
+    columns: readonly Column<Row>[]
+    /** Instead of an empty table, on standard error. */
+    empty: string
+    more?: object
+  },
+): Promise<void> {
+  const { kind, items, columns } = data
+  if (format === "jsonl") {
+    for (const item of items) printItem(terminal, kind, item)
+  } else if (format !== "table") {
+    const whole = { apiVersion, kind: `${kind}List`, items, ...data.more }
+    terminal.print(await encode(format, whole))
+  } else if (items.length === 0) {
+    terminal.tell(data.empty)
+  } else {
+    const bold = (text: string) => terminal.paint("bold", text)
+    for (const line of renderTable(items, columns, { width: terminal.columns, bold })) {
+      terminal.print(line)
+    }
+  }
+}
+
+async function encode(format: Exclude<Format, "table">, value: object): Promise<string> {
+  if (format === "jsonl") return JSON.stringify(value)
+  if (format === "json") return JSON.stringify(value, undefined, 2)
+  const yaml = await import("yaml")
+  // Through JSON, so that both say the same (no undefined, no class instances).
+  return yaml.stringify(JSON.parse(JSON.stringify(value))).trimEnd()
+}

@@ -1,0 +1,101 @@
+/** `--print-plan`: the execution plan in the original's form, and which task would go where. */
+import type { ManifestSpec, RoleSpec } from "../manifests/index.ts"
+import type { PlacementView, PlanView } from "../schema/index.ts"
+import { isRole } from "./progress.ts"
+import { renderTable } from "./table.ts"
+import type { Paint } from "./terminal.ts"
+
+/** Without a trailing newline. Roles other than the original's two have the same form. */
+export function planText(
+  plan: PlanView,
+  spec: ManifestSpec,
+  options: { width: number | undefined; paint: Paint },
+): string {
+  const { network, readiness } = spec
+  const sections = [
+    ["Execution Plan\n=============="],
+    section(undefined, [
+      ["Run ID", plan.label],
+      ["Profile", plan.profile],
+      ["Profile Checksum", plan.profileChecksum],
+    ]),
+    section("Network", [
+      ["Target IP", network.targetIp],
+      ["Target Port", network.targetPort],
+      ["Server Listen IP", network.serverListenIp],
+    ]),
+    ...spec.roles.map((role) => roleSection(role, plan)),
+    section("Readiness", [
+      ["Method", readiness.method],
+      ["Timeout", `${readiness.timeoutSeconds}s`],
+    ]),
+    section("Post-Run", [
+      ["Analyze", plan.placements.some(({ task }) => task === "analyze")],
+      ["Diff Baseline", spec.diffBaseline],
+    ]),
+    placementSection(plan.placements, options),
+  ]
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join("\n"))
+    .join("\n\n")
+}
+
+function roleSection(role: RoleSpec, plan: PlanView): string[] {
+  const placement = plan.placements.find(({ task }) => task === role.name)
+  const title = `${role.name.charAt(0).toUpperCase()}${role.name.slice(1)} Role`
+  return section(title, [
+    ["Agent", role.agent ?? "any"],
+    ["Personality", role.personality],
+    ["Scenario", role.scenario],
+    ["Duration", role.durationSeconds === undefined ? undefined : `${role.durationSeconds}s`],
+    ["Interval", role.intervalMs === undefined ? undefined : `${role.intervalMs}ms`],
+    ["Command", placement?.command.map(quoted).join(" ")],
+  ])
+}
+
+type Field = readonly [string, string | number | boolean | undefined]
+
+function section(title: string | undefined, fields: readonly Field[]): string[] {
+  const given = fields.filter(([, value]) => value !== undefined && value !== "")
+  if (given.length === 0) return []
+  const indent = title === undefined ? "" : "  "
+  const lines = given.map(([name, value]) => `${indent}${name}: ${value}`)
+  return title === undefined ? lines : [`${title}:`, ...lines]
+}
+
+function placementSection(
+  placements: readonly PlacementView[],
+  options: { width: number | undefined; paint: Paint },
+): string[] {
+  if (placements.length === 0) return []
+  const rows = [...placements].toSorted((a, b) => rank(a) - rank(b))
+  const table = renderTable(
+    rows,
+    [
+      { title: "TASK", value: ({ task }) => task },
+      {
+        title: "NODE",
+        value: ({ node }) => node ?? "none fits",
+        style: (text, { node }) => (node === undefined ? options.paint("red", text) : text),
+      },
+      { title: "AFTER", value: ({ after }) => after.join(", ") },
+      {
+        title: "NOT ON",
+        value: ({ rejected }) =>
+          rejected.map(({ node, reason }) => `${node}: ${reason}`).join("; "),
+      },
+    ],
+    { width: options.width, bold: (text) => options.paint("bold", text) },
+  )
+  return ["Placement:", ...table.map((line) => `  ${line}`)]
+}
+
+function rank({ task }: PlacementView): number {
+  return isRole({ group: task.replace(/\[[0-9]+\]$/, "") }) ? 0 : 1
+}
+
+/** As a shell would need it, so that the line can be tried by hand. */
+function quoted(word: string): string {
+  return /^[A-Za-z0-9_@%+=:,./${}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}

@@ -1,0 +1,263 @@
+/** The command tree. Only names, flags and help stand here; what a command does is loaded when it is called. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { build, fieldNames, noteOf, readCliEnvironment } from "../config/index.ts"
+import { createClock } from "../platform/index.ts"
+import { parseDuration } from "./duration.ts"
+import { exitCodes } from "./exit.ts"
+import { describeFailure, exitCodeOf } from "./failure.ts"
+import { formats } from "./output.ts"
+import type { Session } from "./session.ts"
+import { createTerminal } from "./terminal.ts"
+
+type Action<Args extends unknown[]> = (session: Session, ...args: Args) => Promise<number>
+
+/** How an action hands its exit code out of the parser. */
+interface Outcome {
+  code: number
+}
+
+/** Runs one command line; ends the process with its exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough (`| head`) is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(exitCodes.ok)
+    throw error
+  })
+  const code = await execute(argv)
+  // What was written must leave before the process does; sockets that are kept alive must not hold it.
+  await new Promise((resolve) => process.stdout.write("", resolve))
+  process.exit(code)
+}
+
+async function execute(argv: readonly string[]): Promise<number> {
+  const outcome: Outcome = { code: exitCodes.ok }
+  const program = createProgram(outcome)
+  const parsed = argv.length === 0 ? ["--help"] : argv
+  try {
+    await program.parseAsync(parsed, { from: "user" })
+    return outcome.code
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    // The parser has said what was wrong; help and version leave by this way too.
+    return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  }
+}
+
+function createProgram(outcome: Outcome): Command {
+  const program = new Command("troupe")
+    .description(
+      "A mesh of equal nodes that runs distributed work and brings home one verified bundle.",
+    )
+    .version(build.version, "-V, --version", "print the version")
+    .option("--no-color", "no colour (also NO_COLOR)")
+    .option("--debug", "show where an error comes from")
+    .helpOption("-h, --help", "show help")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError("  see: troupe --help")
+    .showSuggestionAfterError(true)
+
+  /** Wraps an action: session in, exit code out, errors told. */
+  const does = <Args extends unknown[]>(load: () => Promise<Action<Args>>) => {
+    return async (...args: [...Args, Command]) => {
+      const session = createSession(program)
+      try {
+        const action = await load()
+        outcome.code = await action(session, ...(args.slice(0, -1) as unknown[] as Args))
+      } catch (error) {
+        const { debug = session.environment.debug } = program.opts<{ debug?: boolean }>()
+        const { terminal, sources } = session
+        terminal.tell(describeFailure(error, { paint: terminal.paintError, debug, sources }))
+        outcome.code = exitCodeOf(error)
+      }
+    }
+  }
+  addNode(program, does)
+  addRun(program, does)
+  addRuns(program, does)
+  addCluster(program, does)
+  addBundle(program, does)
+  withOutput(program.command("version"))
+    .description("print the version, and what it runs on")
+    .action(does(async () => (await import("./commands/version.ts")).version))
+  program
+    .command("completion")
+    .description("print a script that completes troupe's words")
+    .addArgument(program.createArgument("<shell>", "the shell").choices(["bash", "zsh", "fish"]))
+    .action(
+      does(async () => {
+        const { completion } = await import("./commands/completion.ts")
+        return (session: Session, shell: "bash" | "zsh" | "fish") =>
+          completion(session, program, shell)
+      }),
+    )
+  return program
+}
+
+type Does = <Args extends unknown[]>(
+  load: () => Promise<Action<Args>>,
+) => (...args: [...Args, Command]) => Promise<void>
+
+function addNode(program: Command, does: Does): void {
+  const node = program.command("node").description("this machine's node")
+  const start = node
+    .command("start")
+    .description("run a node until it is stopped (SIGTERM or Ctrl-C hands over first)")
+    .option("--config <file>", "YAML file of these settings (also TROUPE_CONFIG)")
+  for (const name of fieldNames) {
+    const { flag, help, fallback, env } = noteOf(name)
+    if (flag === undefined) continue
+    const origin = fallback === undefined ? env : `default: ${fallback}; ${env}`
+    start.addOption(new Option(flag, `${help} (${origin})`))
+  }
+  start.action(does(async () => (await import("./commands/node-start.ts")).nodeStart))
+  node
+    .command("stop")
+    .description("stop the node of a data directory and wait until it has")
+    .option("--data <dir>", "its data directory")
+    .option("--cluster <name>", "its cluster, where --data is not given")
+    .option("--config <file>", "its configuration file")
+    .option("--timeout <duration>", "how long to wait", duration, 30_000)
+    .action(does(async () => (await import("./commands/node-stop.ts")).nodeStop))
+}
+
+function addRun(program: Command, does: Does): void {
+  const run = program
+    .command("run")
+    .usage("[manifest] FILE [options]")
+    .description("run a manifest and bring its bundle home")
+    .argument("<words...>", "the manifest's file, with or without the word `manifest` before it")
+    .option("--dry-run", "check everything, start nothing")
+    .option("--print-plan", "show which task would go to which node, and start nothing")
+    .option("--agent <role=agent>", "where a role runs; may be repeated", collect, [])
+    .option("--bundle-dir <dir>", "where bundles are unpacked", "runs")
+    .option("--timeout <duration>", "longest duration of the run", duration, 30 * 60_000)
+    .option("-v, --verbose", "a line for each step of each task")
+    .option("--detach", "return when it is accepted")
+    .option("--no-analyze", "leave out the analysis")
+    .option("--no-diff", "leave out the comparison with a baseline")
+    .option("--lenient", "ignore unknown keys, as the original does")
+    .option("--key <key>", "idempotency key: the same key is the same run")
+  withRemote(withOutput(run)).action(does(async () => (await import("./commands/run.ts")).run))
+}
+
+function addRuns(program: Command, does: Does): void {
+  const runs = program.command("runs").description("runs of the cluster")
+  const list = runs
+    .command("list")
+    .alias("ls")
+    .description("list runs, newest first")
+    .option("--state <state>", "only active, ending or finished ones")
+    .option("--limit <count>", "at most so many", count, 50)
+    .option("-q, --quiet", "ids only")
+  withRemote(withOutput(list)).action(does(async () => (await import("./commands/runs.ts")).list))
+  const show = runs.command("show").description("show one run and its tasks")
+  withRemote(withOutput(show.argument("<run>", "id or label"))).action(
+    does(async () => (await import("./commands/runs.ts")).show),
+  )
+  const wait = runs
+    .command("wait")
+    .description("wait for a run's verdict; exits as `troupe run` does")
+    .argument("<run>", "id or label")
+    .option("--timeout <duration>", "how long to wait", duration, 24 * 3_600_000)
+  withRemote(withOutput(wait)).action(does(async () => (await import("./commands/runs.ts")).wait))
+  const cancel = runs
+    .command("cancel")
+    .description("stop a run's tasks and end it")
+    .argument("<run>", "id or label")
+    .option("--reason <text>", "why, for the record", "cancelled by its user")
+  withRemote(withOutput(cancel)).action(
+    does(async () => (await import("./commands/runs.ts")).cancel),
+  )
+  const logs = program
+    .command("logs")
+    .description("print what a run's tasks wrote")
+    .argument("<run>", "id or label")
+    .argument("[task]", "one task; otherwise all of the manifest's roles")
+    .option("-f, --follow", "go on until the tasks end")
+    .addOption(
+      new Option("--stream <stream>", "which stream")
+        .choices(["stdout", "stderr", "both"])
+        .default("both"),
+    )
+  withRemote(logs).action(does(async () => (await import("./commands/logs.ts")).logs))
+}
+
+function addCluster(program: Command, does: Does): void {
+  const cluster = program.command("cluster").description("the nodes and how they are")
+  const list = cluster.command("list").alias("ls").description("list the nodes")
+  withRemote(withOutput(list)).action(
+    does(async () => (await import("./commands/cluster.ts")).list),
+  )
+  const health = cluster
+    .command("health")
+    .description("say how many losses the cluster survives right now")
+  withRemote(withOutput(health)).action(
+    does(async () => (await import("./commands/cluster.ts")).health),
+  )
+  const status = cluster.command("status").description("show leader, term, voters and log")
+  withRemote(withOutput(status)).action(
+    does(async () => (await import("./commands/cluster.ts")).status),
+  )
+}
+
+function addBundle(program: Command, does: Does): void {
+  const bundle = program.command("bundle").description("bundles on this machine's disk")
+  bundle
+    .command("verify")
+    .description("check a bundle's files against its hashes")
+    .argument("<path>", "the bundle's directory")
+    .option("--json", "as JSON")
+    .option("--skip-hashes", "do not hash the files")
+    .option("--skip-pcaps", "do not look for packet captures")
+    .option("--strict [bool]", "also require manifest_resolved.yaml", truth, true)
+    .action(does(async () => (await import("./commands/bundle.ts")).verify))
+  bundle
+    .command("info")
+    .description("show what a bundle says of its run")
+    .argument("<path>", "the bundle's directory")
+    .option("--json", "as JSON")
+    .action(does(async () => (await import("./commands/bundle.ts")).info))
+}
+
+function withOutput(command: Command): Command {
+  return command.option("-o, --output <form>", `${formats.join(", ")} (also TROUPE_OUTPUT)`)
+}
+
+function withRemote(command: Command): Command {
+  return command.option(
+    "--api <url>",
+    "a node's API; several with commas are tried in turn (also TROUPE_API; default: http://127.0.0.1:8770)",
+  )
+}
+
+function createSession(program: Command): Session {
+  const environment = readCliEnvironment()
+  const { color } = program.opts<{ color: boolean }>()
+  const terminal = createTerminal(environment, { colour: color })
+  return { terminal, environment, clock: createClock(), sources: new Map() }
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === undefined || ms <= 0) {
+    throw new InvalidArgumentError("write a duration like 90s, 5m or 1h30m.")
+  }
+  return ms
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (/^[1-9][0-9]{0,5}$/.test(text)) return value
+  throw new InvalidArgumentError("write a whole number of at least 1.")
+}
+
+function truth(text: string): boolean {
+  if (text === "true" || text === "1") return true
+  if (text === "false" || text === "0") return false
+  throw new InvalidArgumentError("write true or false.")
+}
+
+function collect(text: string, before: readonly string[]): readonly string[] {
+  return [...before, text]
+}

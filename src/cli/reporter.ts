@@ -1,0 +1,66 @@
+/** Telling how a run goes: a live block on a terminal, lines elsewhere, JSON lines for programs. */
+import type { ManifestSpec } from "../manifests/index.ts"
+import type { Phase, RunEvent, RunView } from "../schema/index.ts"
+import { createLive } from "./live.ts"
+import { type Format, printItem } from "./output.ts"
+import { eventLine, phaseChanges, phaseOfEvent, progressLines } from "./progress.ts"
+import type { Session } from "./session.ts"
+
+export interface Reporter {
+  onEvent(this: void, event: RunEvent): void
+  onView(this: void, view: RunView): void
+  tell(text: string): void
+  /** While a question is on the screen. */
+  pause(): void
+  resume(): void
+  stop(): void
+}
+
+export function createReporter(
+  session: Session,
+  options: { format: Format; verbose: boolean; spec: ManifestSpec },
+): Reporter {
+  const { terminal, clock } = session
+  const { verbose, format } = options
+  const servers = new Set(
+    options.spec.roles.filter(({ life }) => life === "server").map(({ name }) => name),
+  )
+  const live = terminal.live && !verbose ? createLive(terminal, clock) : undefined
+  const began = clock.boottime()
+  let phases: readonly Phase[] = []
+  let lines: (() => string[]) | undefined
+  let isPaused = false
+  return {
+    onEvent(event) {
+      if (format === "jsonl") printItem(terminal, "RunEvent", event)
+      else if (verbose) terminal.tell(eventLine(event, phaseOfEvent(event, servers)))
+    },
+    onView(view) {
+      if (live) {
+        lines = () =>
+          progressLines(view, {
+            columns: terminal.liveColumns(),
+            paint: terminal.paintError,
+            elapsedMs: clock.boottime() - began,
+          })
+        if (!isPaused) live.show(lines)
+      } else {
+        for (const line of phaseChanges(phases, view.phases)) terminal.tell(line)
+      }
+      phases = view.phases
+    },
+    tell(text) {
+      if (live) live.tell(text)
+      else terminal.tell(text)
+    },
+    pause() {
+      isPaused = true
+      live?.hide()
+    },
+    resume() {
+      isPaused = false
+      if (lines) live?.show(lines)
+    },
+    stop: () => live?.stop(),
+  }
+}
