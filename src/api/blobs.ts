@@ -4,7 +4,7 @@ import type { Clock } from "../platform/index.ts"
 import { TroupeError } from "../schema/index.ts"
 import type { App, RouteContext } from "./context.ts"
 import { HttpProblem } from "./problem.ts"
-import { BlobParams, BlobStored, problemResponse } from "./schemas.ts"
+import { BlobParams, BlobStored, jsonAnswer, problemResponse } from "./schemas.ts"
 
 /** A sender that is silent for this long has gone. */
 const stallMs = 60_000
@@ -28,8 +28,8 @@ function putRoute(app: App, { face, clock, waits, blobBytesMax }: RouteContext):
     tags: ["blobs"],
     params: BlobParams,
     response: {
-      200: BlobStored.describe("It was here before"),
-      201: BlobStored,
+      200: jsonAnswer(BlobStored, "It was here before"),
+      201: jsonAnswer(BlobStored, "Stored"),
       default: problemResponse,
     },
   }

@@ -14,7 +14,7 @@ export function bundleRoutes(app: App, { face, waits }: RouteContext): void {
     response: {
       200: {
         description: "The tar",
-        content: { "application/x-tar": { schema: bytesBody("tar, ustar format") } },
+        content: { "application/x-tar": { schema: bytesBody } },
       },
       default: problemResponse,
     },

@@ -1,7 +1,7 @@
 /** Routes of the cluster: its nodes, its status, its health. */
 import { ClusterStatus, HealthView } from "../schema/index.ts"
 import { answerLimit, type App, type RouteContext } from "./context.ts"
-import { NodeList, problemResponse } from "./schemas.ts"
+import { jsonAnswer, NodeList, problemResponse } from "./schemas.ts"
 
 export function clusterRoutes(app: App, context: RouteContext): void {
   const { face, waits } = context
@@ -9,7 +9,7 @@ export function clusterRoutes(app: App, context: RouteContext): void {
     operationId: "listNodes",
     summary: "The members, as the leader sees them",
     tags: ["cluster"],
-    response: { 200: NodeList, default: problemResponse },
+    response: { 200: jsonAnswer(NodeList, "The nodes"), default: problemResponse },
   }
   app.get("/v1/nodes", { schema: nodes, exposeHeadRoute: true }, async (_request, reply) => {
     return { items: [...(await face.listNodes(waits.begin(reply.raw, answerLimit)))] }
@@ -24,7 +24,7 @@ export function clusterRoutes(app: App, context: RouteContext): void {
       operationId,
       summary: "The cluster as this node sees it",
       tags: ["cluster"],
-      response: { 200: ClusterStatus, default: problemResponse },
+      response: { 200: jsonAnswer(ClusterStatus, "The status"), default: problemResponse },
     }
     app.get(url, { schema: status, exposeHeadRoute: true }, async (_request, reply) => {
       return await face.clusterStatus(waits.begin(reply.raw, answerLimit))
@@ -36,7 +36,7 @@ export function clusterRoutes(app: App, context: RouteContext): void {
     summary: "How many losses the cluster survives right now, and what is wrong",
     description: "Always 200: without a leader the answer says so. `/health` is for probes.",
     tags: ["cluster"],
-    response: { 200: HealthView, default: problemResponse },
+    response: { 200: jsonAnswer(HealthView, "The health"), default: problemResponse },
   }
   app.get("/v1/cluster/health", { schema: health, exposeHeadRoute: true }, async () => {
     return await face.health()

@@ -53,11 +53,14 @@ export function eventRoutes(app: App, context: RouteContext): void {
       200: {
         description: "The stream",
         content: {
-          "text/event-stream": { schema: textBody("Event types are those of RunEvent, and reset") },
+          "text/event-stream": { schema: textBody },
           "application/x-ndjson": { schema: line },
         },
       },
-      204: z.undefined().describe("The run is finished and all its events were received"),
+      204: {
+        description: "The run is finished and all its events were received",
+        content: { "text/event-stream": { schema: z.undefined() } },
+      },
       default: problemResponse,
     },
   }

@@ -22,10 +22,10 @@ export function logRoutes(app: App, context: RouteContext): void {
     querystring: LogsQuery,
     response: {
       200: {
-        description: "The bytes",
+        description: "The bytes; as octet-stream when Accept asks for it",
         content: {
-          "text/plain": { schema: textBody("As written, taken for UTF-8") },
-          "application/octet-stream": { schema: bytesBody("When asked for by Accept") },
+          "text/plain": { schema: textBody },
+          "application/octet-stream": { schema: bytesBody },
         },
       },
       default: problemResponse,

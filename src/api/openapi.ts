@@ -9,7 +9,6 @@ import { schemaNames } from "./schemas.ts"
 
 /** Has to stand before the routes are added. */
 export async function describeRoutes(app: App, version: string): Promise<void> {
-  const toComponents = createJsonSchemaTransformObject({ schemaRegistry: schemaNames })
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -26,7 +25,7 @@ export async function describeRoutes(app: App, version: string): Promise<void> {
       ],
     },
     transform: createJsonSchemaTransform({ schemaRegistry: schemaNames }),
-    transformObject: (document) => trimmed(toComponents(document)),
+    transformObject: createJsonSchemaTransformObject({ schemaRegistry: schemaNames }),
   })
 }
 
@@ -34,33 +33,46 @@ export async function describeRoutes(app: App, version: string): Promise<void> {
 export function documentRoute(app: App): void {
   let text: string | undefined
   app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => {
-    text ??= JSON.stringify(withRawBodies(app.swagger()))
+    text ??= JSON.stringify(withRawBodies(trimmed(app.swagger())))
     reply.header("content-type", "application/json; charset=utf-8")
     return text
   })
 }
 
-/** fastify-type-provider-zod writes every named schema twice, as `X` and as `XInput`: drop what no route reaches. */
-function trimmed<D extends object>(document: D): D {
-  const { components, ...rest }: { components?: { schemas?: Record<string, unknown> } } = document
-  const schemas = components?.schemas ?? {}
-  const used = new Set<string>()
-  const visit = (value: unknown): void => {
-    if (Array.isArray(value)) value.forEach(visit)
-    else if (typeof value === "object" && value !== null) Object.entries(value).forEach(follow)
+/** fastify-type-provider-zod writes every named schema twice, as `X` and as `XInput`: where both say the same one goes,
+ *  and so does what no route reaches. */
+function trimmed(document: {
+  readonly paths?: object
+  readonly components?: { readonly schemas?: object }
+}): object {
+  const all: Readonly<Record<string, unknown>> = { ...document.components?.schemas }
+  const isTwin = (name: string) =>
+    name.endsWith("Input") && isSame(all[name], all[name.slice(0, -"Input".length)])
+  const used = new Map<string, unknown>()
+  const visit = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(visit)
+    if (typeof value !== "object" || value === null) return value
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, entry(key, inner)]))
   }
-  const follow = ([key, value]: [string, unknown]): void => {
-    const name = /^#\/components\/schemas\/(.+)$/.exec(key === "$ref" ? String(value) : "")?.[1]
-    if (name === undefined) return visit(value)
-    if (used.has(name)) return
-    used.add(name)
-    visit(schemas[name])
+  const entry = (key: string, value: unknown): unknown => {
+    if (key !== "$ref" || typeof value !== "string") return visit(value)
+    const found = value.slice(componentPrefix.length)
+    const name = isTwin(found) ? found.slice(0, -"Input".length) : found
+    if (!used.has(name)) {
+      used.set(name, undefined)
+      used.set(name, visit(all[name]))
+    }
+    return componentPrefix + name
   }
-  visit(rest)
-  const kept = Object.entries(schemas)
-    .filter(([name]) => used.has(name))
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return { ...document, components: { ...components, schemas: Object.fromEntries(kept) } }
+  const paths = visit(document.paths)
+  const schemas = Object.fromEntries([...used].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  return { ...document, paths, components: { ...document.components, schemas } }
+}
+
+const componentPrefix = "#/components/schemas/"
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
 }
 
 /** Bodies that are not JSON and so have no zod schema: the bare manifest, and the bytes of a blob. */

@@ -2,7 +2,7 @@
 import { HealthView } from "../schema/index.ts"
 import type { App, RouteContext } from "./context.ts"
 import { exposition, type RequestCounts } from "./metrics.ts"
-import { problemResponse, ReadyQuery, textBody } from "./schemas.ts"
+import { jsonAnswer, problemResponse, ReadyQuery, textBody } from "./schemas.ts"
 
 export function probeRoutes(app: App, context: RouteContext, counts: RequestCounts): void {
   healthRoute(app, context)
@@ -16,8 +16,8 @@ function healthRoute(app: App, { face }: RouteContext): void {
     summary: "For load balancers: 200 while requests can be served",
     tags: ["probes"],
     response: {
-      200: HealthView.describe("ok or degraded"),
-      503: HealthView.describe("No leader, or not yet a member"),
+      200: jsonAnswer(HealthView, "ok or degraded"),
+      503: jsonAnswer(HealthView, "No leader, or not yet a member"),
       default: problemResponse,
     },
   }
@@ -32,7 +32,7 @@ function healthRoute(app: App, { face }: RouteContext): void {
 
 /** Plain text, as probes of Kubernetes show it. */
 function text(description: string) {
-  return { description, content: { "text/plain": { schema: textBody(description) } } }
+  return { description, content: { "text/plain": { schema: textBody } } }
 }
 
 function liveRoutes(app: App, { face }: RouteContext): void {
@@ -81,7 +81,7 @@ function metricsRoute(app: App, context: RouteContext, counts: RequestCounts): v
     response: {
       200: {
         description: "Text format 0.0.4",
-        content: { "text/plain": { schema: textBody('Lines `name{label="value"} number`') } },
+        content: { "text/plain": { schema: textBody } },
       },
       default: problemResponse,
     },

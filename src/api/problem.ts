@@ -128,7 +128,11 @@ function frameworkProblem(error: unknown): ProblemAnswer | undefined {
   const { statusCode } = error
   const code = "code" in error ? error.code : undefined
   if (typeof statusCode !== "number" || statusCode < 400 || statusCode > 499) return undefined
-  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return httpProblem("ERR_MEDIA_TYPE", error.message)
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    const detail =
+      "send `content-type: application/json`, or `application/yaml` for a bare manifest"
+    return httpProblem("ERR_MEDIA_TYPE", detail)
+  }
   const known = statusCode === 413 ? "ERR_LIMIT" : "ERR_REQUEST_INVALID"
   const { title } = problemTable[known]
   return {

@@ -4,6 +4,7 @@ import { PlanView, RunList, RunView, SubmitRun } from "../schema/index.ts"
 import { anonymous, answerLimit, type App, type RouteContext } from "./context.ts"
 import {
   CancelQuery,
+  jsonAnswer,
   ListQuery,
   problemResponse,
   RunParams,
@@ -34,10 +35,11 @@ function submitRoute(app: App, { face, waits }: RouteContext): void {
     headers: SubmitHeaders,
     body: SubmitRun,
     response: {
-      200: z
-        .union([RunView, PlanView])
-        .describe("The run that this key made before; with `dryRun=true` the plan"),
-      201: RunView.describe("Accepted: it survives what the cluster survives"),
+      200: jsonAnswer(
+        z.union([RunView, PlanView]),
+        "The run that this key made before; with `dryRun=true` the plan",
+      ),
+      201: jsonAnswer(RunView, "Accepted: it survives what the cluster survives"),
       default: problemResponse,
     },
   }
@@ -68,9 +70,10 @@ function listRoute(app: App, { face, waits }: RouteContext): void {
   const schema = {
     operationId: "listRuns",
     summary: "Runs, newest first",
+    description: "The `Link` header holds the next page, if there is one.",
     tags: ["runs"],
     querystring: ListQuery,
-    response: { 200: RunList, default: problemResponse },
+    response: { 200: jsonAnswer(RunList, "A page of runs"), default: problemResponse },
   }
   app.get("/v1/runs", { schema, exposeHeadRoute: true }, async (request, reply) => {
     const { state, limit, cursor } = request.query
@@ -90,7 +93,7 @@ function oneRoute(app: App, { face, waits }: RouteContext): void {
     summary: "One run with its phases and tasks",
     tags: ["runs"],
     params: RunParams,
-    response: { 200: RunView, default: problemResponse },
+    response: { 200: jsonAnswer(RunView, "The run"), default: problemResponse },
   }
   app.get("/v1/runs/:id", { schema, exposeHeadRoute: true }, async (request, reply) => {
     return await face.getRun(request.params.id, waits.begin(reply.raw, answerLimit))
@@ -105,7 +108,7 @@ function cancelRoute(app: App, { face, waits }: RouteContext): void {
     params: RunParams,
     querystring: CancelQuery,
     response: {
-      202: RunView.describe("Cancelling; what was collected so far still comes home"),
+      202: jsonAnswer(RunView, "Cancelling; what was collected so far still comes home"),
       default: problemResponse,
     },
   }

@@ -8,7 +8,6 @@ import {
   Ending,
   Facts,
   HealthView,
-  Label,
   Member,
   MemberRole,
   NodeView,
@@ -26,7 +25,14 @@ import {
 } from "../schema/index.ts"
 
 /** Ids of the OpenAPI components. Our own registry: zod's global one would be shared with whoever imports zod. */
-export const schemaNames = z.registry<{ id: string }>()
+export const schemaNames = z.registry<{ id?: string; description?: string }>()
+
+/** The schema with a description. zod's own describe() would write to its global registry. */
+function told<S extends z.ZodType>(schema: S, description: string): S {
+  const copy = schema.clone()
+  schemaNames.add(copy, { description })
+  return copy
+}
 
 export const BlobStored = z.strictObject({
   digest: Digest,
@@ -39,12 +45,12 @@ export const NodeList = z.strictObject({ items: z.array(NodeView) })
 
 /** What stands in an event stream beside the run's events. */
 export const ResetEvent = z.strictObject({
-  type: z.literal("reset").describe("The events asked for are gone: here is the whole run"),
+  type: told(z.literal("reset"), "The events asked for are gone: here is the whole run"),
   id: z.string().optional(),
   run: RunView,
 })
 export const ProblemEvent = z.strictObject({
-  type: z.literal("problem").describe("The stream ends because of an error"),
+  type: told(z.literal("problem"), "The stream ends because of an error"),
   problem: Problem,
 })
 
@@ -57,7 +63,6 @@ const named = {
   Ending,
   Facts,
   HealthView,
-  Label,
   Member,
   MemberRole,
   NodeList,
@@ -86,75 +91,75 @@ const eventId = z
   .string()
   .max(40)
   .regex(/^\d+-\d+$/, "is an event id like `120-7`")
+  .optional()
 
-/** A run's id (`r-12`) or its label; of several runs with one label the newest. */
+// Label and Digest are components, and a reference in a parameter cannot carry words of its own.
+const runName = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, "is a run id like `r-12`, or a label")
+const digestName = z.string().regex(/^[0-9a-f]{64}$/, "is a SHA-256 in lower-case hex")
+
 export const RunParams = z.strictObject({
-  id: Label.describe("Run id (`r-12`) or label; of several runs with one label the newest"),
+  id: told(runName, "Run id (`r-12`) or label; of several runs with one label the newest"),
 })
 
 export const BlobParams = z.strictObject({
-  sha256: Digest.describe("SHA-256 of the bytes, lower-case hex"),
+  sha256: told(digestName, "SHA-256 of the bytes, lower-case hex"),
 })
 
 export const SubmitQuery = z.strictObject({
-  dryRun: yesNo.describe("true: validate, compile and place, and change nothing"),
+  dryRun: told(yesNo, "true: validate, compile and place, and change nothing"),
 })
 
+const key = z
+  .string()
+  .regex(/^"?[\x21\x23-\x7e]{1,255}"?$/, "is 1–255 visible ASCII characters")
+  .optional()
 export const SubmitHeaders = z.object({
-  "idempotency-key": z
-    .string()
-    .regex(/^"?[\x21\x23-\x7e]{1,255}"?$/, "is 1–255 visible ASCII characters")
-    .optional()
-    .describe("The same key again answers the same run; kept for 7 days"),
+  "idempotency-key": told(key, "The same key again answers the same run; kept for 7 days"),
 })
 
 export const ListQuery = z.strictObject({
-  state: z.enum(["active", "ending", "finished"]).optional().describe("Only runs in this state"),
-  limit: z.coerce.number().int().min(1).max(1000).default(100).describe("Runs in one answer"),
-  cursor: z.string().min(1).max(256).optional().describe("`nextCursor` of the answer before"),
+  state: told(z.enum(["active", "ending", "finished"]).optional(), "Only runs in this state"),
+  limit: told(z.coerce.number().int().min(1).max(1000).default(100), "Runs in one answer"),
+  cursor: told(z.string().min(1).max(256).optional(), "`nextCursor` of the answer before"),
 })
 
 export const EventsQuery = z.strictObject({
-  after: eventId.optional().describe("Only events after this id; `Last-Event-ID` goes before it"),
+  after: told(eventId, "Only events after this id; `Last-Event-ID` goes before it"),
 })
 export const EventsHeaders = z.object({
-  "last-event-id": eventId.optional().describe("Id of the last event that was received"),
-  accept: z.string().optional().describe("`text/event-stream` (default) or `application/x-ndjson`"),
+  "last-event-id": told(eventId, "Id of the last event that was received"),
+  accept: told(z.string().optional(), "`text/event-stream` (default) or `application/x-ndjson`"),
 })
 
+const byteOffset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0)
 export const LogsQuery = z.strictObject({
-  task: z.string().min(1).max(256).describe("Task name, e.g. `server` or `shard[3]`"),
-  stream: z.enum(["stdout", "stderr"]).default("stdout"),
-  attempt: z.coerce.number().int().min(1).optional().describe("Absent: the newest"),
-  offset: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(Number.MAX_SAFE_INTEGER)
-    .default(0)
-    .describe("First byte"),
-  follow: yesNo.describe("true: go on until the task has ended"),
+  task: told(z.string().min(1).max(256), "Task name, e.g. `server` or `shard[3]`"),
+  stream: told(z.enum(["stdout", "stderr"]).default("stdout"), "Which of the two"),
+  attempt: told(z.coerce.number().int().min(1).optional(), "Absent: the newest"),
+  offset: told(byteOffset, "First byte"),
+  follow: told(yesNo, "true: go on until the task has ended"),
 })
 
 export const CancelQuery = z.strictObject({
-  reason: z.string().min(1).max(1000).optional().describe("Shown with the run"),
+  reason: told(z.string().min(1).max(1000).optional(), "Shown with the run"),
 })
 
 export const ReadyQuery = z.strictObject({
-  verbose: z.string().optional().describe("Present: one line a check"),
+  verbose: told(z.string().optional(), "Present: one line a check"),
 })
 
 // ---------------------------------------------------------------- parts of answers
 
-/** Text that is streamed or built by hand; only described, never checked. */
-export function textBody(description: string): z.ZodType {
-  return z.string().describe(description)
+/** An answer as JSON. */
+export function jsonAnswer<S extends z.ZodType>(schema: S, description: string) {
+  return { description, content: { "application/json": { schema } } }
 }
 
+/** Text that is streamed or built by hand; only described, never checked. */
+export const textBody: z.ZodType = z.string()
+
 /** Bytes: OpenAPI 3.1 says nothing of them but their content type. */
-export function bytesBody(description: string): z.ZodType {
-  return z.unknown().describe(description)
-}
+export const bytesBody: z.ZodType = z.unknown()
 
 /** Every route can end in a problem. */
 export const problemResponse = {

@@ -32,6 +32,10 @@ async function* read(response: Response): AsyncGenerator<Message> {
   }
 }
 
+function noLeader(): TroupeError {
+  return new TroupeError("ERR_NO_LEADER", "no leader", { waitedMs: 2000 })
+}
+
 async function collect(response: Response): Promise<Message[]> {
   const messages: Message[] = []
   for await (const message of read(response)) messages.push(message)
@@ -132,7 +136,6 @@ test("a leader change in the middle is waited for, not shown", async () => {
   const { url, face } = await serve({ clock })
   face.addRun(aRun())
   face.emit("r-12", { type: "run-accepted" })
-  const noLeader = () => new TroupeError("ERR_NO_LEADER", "no leader", { waitedMs: 2000 })
   const unknown = new TroupeError("ERR_UNKNOWN_OUTCOME", "lost", { hint: "again" })
   const messages = read(await fetch(`${url}/v1/runs/r-12/events`))
   await next(messages)

@@ -1,5 +1,5 @@
 /** What holds for every route: hosts, unknown routes, methods, limits, start and stop. */
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import { request } from "node:http"
 import { expect, test } from "vitest"
 import { createApi } from "../../../src/api/index.ts"
@@ -103,7 +103,7 @@ test("what is not HTTP is answered and cut", async () => {
   const { port } = await serve()
   const done = Promise.withResolvers<string>()
   let text = ""
-  connect(port, "127.0.0.1", function (this: import("node:net").Socket) {
+  connect(port, "127.0.0.1", function (this: Socket) {
     this.end("hello\r\n\r\n")
   })
     .setEncoding("utf8")

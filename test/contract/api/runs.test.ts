@@ -91,20 +91,50 @@ test("a manifest's mistakes come as errors with file, line and column", async ()
 })
 
 test.each([
-  ["no body", json, undefined, 400, "the body is empty"],
-  ["no JSON", json, "{ document", 400, "the body is not JSON"],
-  ["an unknown field", json, '{"document":"a","lenent":true}', 400, "did you mean `lenient`?"],
-  ["a missing field", json, "{}", 400, "document: is missing (string)"],
-  ["a wrong type", json, '{"document":3}', 400, "document: expected string"],
-  ["a form", { "content-type": "text/plain" }, "a: 1", 415, "Unsupported Media Type"],
-  ["a bad key", { ...json, "idempotency-key": "a b" }, manifest, 400, "header.idempotency-key"],
-])("%s is refused with the reason", async (_name, headers, body, status, message) => {
+  { name: "no body", headers: json, status: 400, says: "the body is empty" },
+  { name: "no JSON", headers: json, body: "{ document", status: 400, says: "is not JSON" },
+  {
+    name: "a slip",
+    headers: json,
+    body: '{"document":"a","lenent":true}',
+    status: 400,
+    says: "did you mean `lenient`?",
+  },
+  {
+    name: "a missing field",
+    headers: json,
+    body: "{}",
+    status: 400,
+    says: "document: is missing (string)",
+  },
+  {
+    name: "a wrong type",
+    headers: json,
+    body: '{"document":3}',
+    status: 400,
+    says: "document: expected string",
+  },
+  {
+    name: "plain text",
+    headers: { "content-type": "text/plain" },
+    body: "a: 1",
+    status: 415,
+    says: "application/yaml",
+  },
+  {
+    name: "a bad key",
+    headers: { ...json, "idempotency-key": "a b" },
+    body: manifest,
+    status: 400,
+    says: "header.idempotency-key",
+  },
+])("$name is refused with the reason", async ({ headers, body, status, says }) => {
   const { url, face } = await serve()
   const answer = await fetch(`${url}/v1/runs`, { method: "POST", headers, body: body ?? null })
   const problem = Problem.parse(await answer.json())
   expect({ status: answer.status, detail: problem.detail }).toEqual({
     status,
-    detail: expect.stringContaining(message),
+    detail: expect.stringContaining(says),
   })
   expect(face.calls).toEqual([])
 })
