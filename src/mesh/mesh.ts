@@ -126,9 +126,9 @@ class LibP2PMesh implements Mesh {
   sendFrame(peer: PeerRef, frame: Uint8Array): boolean {
     if (!this.#node || this.#stop.signal.aborted) return false
     const known = this.#frames.get(peer.peerId)
-    const link =
-      known ??
-      new FrameLink(() => this.#open(this.#ref(peer.peerId), frameProtocol, { eager: false }))
+    // At once, whoever has the lower id: a peer that restarts must not wait for its heartbeats.
+    const open = () => this.#open(this.#ref(peer.peerId), frameProtocol, { eager: true })
+    const link = known ?? new FrameLink(open)
     if (!known) remember(this.#frames, peer.peerId, link)
     if (peer.addresses.length > 0) this.#connections.book.learn(peer.peerId, peer.addresses)
     return link.send(frame)

@@ -1,0 +1,156 @@
+/** A mesh without a network, for simulations: delay, lost frames, cuts in either direction, dead processes and silent
+ *  hosts, all by the given clock and dice. Each connection behaves as TCP would: in order, held while cut. */
+import type { Mesh, MeshEvents } from "../../src/mesh/index.ts"
+import type { Clock, Random } from "../../src/platform/index.ts"
+import { FakeNode, type FakeNodeOptions } from "./fake-mesh-node.ts"
+
+export interface FakeNetworkOptions {
+  /** One way, ms: from, to. */
+  readonly delayMs?: readonly [number, number]
+  /** Share of frames that are lost, 0 to 1. Requests and streams never lose anything. */
+  readonly frameLoss?: number
+  /** A dial that nobody answers fails after this. */
+  readonly dialMs?: number
+  /** A connection over a cut path ends after this. */
+  readonly silenceMs?: number
+  readonly heldMax?: number
+}
+
+export type FakeMesh = Mesh
+
+interface Held {
+  readonly from: FakeNode
+  readonly to: FakeNode
+  readonly run: () => void
+}
+
+export class FakeNetwork {
+  readonly clock: Clock
+  readonly random: Random
+  readonly options: Required<FakeNetworkOptions>
+  /** The newest process of each peer id, dead or alive. */
+  readonly #nodes = new Map<string, FakeNode>()
+  /** `from to` of every direction that is cut, and since when. */
+  readonly #cuts = new Map<string, number>()
+  /** Per direction: what waits for the cut to heal, and when the last message arrives. */
+  readonly #held = new Map<string, Held[]>()
+  readonly #lastAt = new Map<string, number>()
+
+  constructor(parts: { clock: Clock; random: Random }, options: FakeNetworkOptions = {}) {
+    this.clock = parts.clock
+    this.random = parts.random
+    this.options = {
+      delayMs: [0.1, 0.3],
+      frameLoss: 0,
+      dialMs: 2000,
+      silenceMs: 5000,
+      heldMax: 4096,
+      ...options,
+    }
+  }
+
+  /** A process of this peer; one of the same id replaces the dead one. */
+  createMesh(options: FakeNodeOptions): FakeMesh {
+    if (this.#nodes.get(options.peerId)?.alive) throw new Error(`${options.peerId} runs already`)
+    const node = new FakeNode(options, this)
+    this.#nodes.set(options.peerId, node)
+    return node
+  }
+
+  /** kill -9: its host says so to everybody whom it can reach. */
+  kill(peerId: string): void {
+    this.#nodes.get(peerId)?.die()
+  }
+
+  /** From now on nothing goes that way. */
+  cut(from: string, to: string): void {
+    const key = `${from} ${to}`
+    if (this.#cuts.has(key)) return
+    const since = this.clock.boottime()
+    this.#cuts.set(key, since)
+    this.clock.after(this.options.silenceMs, () => {
+      if (this.#cuts.get(key) !== since) return
+      this.#nodes.get(from)?.lost(to, false)
+      this.#nodes.get(to)?.lost(from, false)
+    })
+  }
+
+  /** Both ways between every peer of one side and every peer of the other. */
+  partition(one: readonly string[], other: readonly string[]): void {
+    for (const a of one) {
+      for (const b of other) {
+        this.cut(a, b)
+        this.cut(b, a)
+      }
+    }
+  }
+
+  /** The host falls silent: no answer, no refusal. */
+  isolate(peerId: string): void {
+    this.partition(
+      [peerId],
+      [...this.#nodes.keys()].filter((other) => other !== peerId),
+    )
+  }
+
+  /** Ends one cut, or all. What a connection that still stands held back arrives now. */
+  heal(from?: string, to?: string): void {
+    const keys = from === undefined ? [...this.#cuts.keys()] : [`${from} ${to}`]
+    for (const key of keys) {
+      this.#cuts.delete(key)
+      const held = this.#held.get(key) ?? []
+      this.#held.delete(key)
+      for (const message of held) this.send(message.from, message.to, message.run)
+    }
+  }
+
+  // ------------------------------------------------------------ for FakeNode
+
+  node(peerId: string): FakeNode | undefined {
+    return this.#nodes.get(peerId)
+  }
+
+  all(): FakeNode[] {
+    return [...this.#nodes.values()]
+  }
+
+  listener(address: string): FakeNode | undefined {
+    return this.all().find((node) => node.address === address)
+  }
+
+  open(from: string, to: string): boolean {
+    return !this.#cuts.has(`${from} ${to}`)
+  }
+
+  bothWays(one: string, other: string): boolean {
+    return this.open(one, other) && this.open(other, one)
+  }
+
+  delay(): number {
+    const [min, max] = this.options.delayMs
+    return min + (max - min) * this.random.next()
+  }
+
+  losesFrame(): boolean {
+    return this.options.frameLoss > 0 && this.random.next() < this.options.frameLoss
+  }
+
+  /** In order in each direction; held while the way is cut; gone with the connection or the process. */
+  send(from: FakeNode, to: FakeNode, run: () => void): void {
+    const key = `${from.peerId} ${to.peerId}`
+    const connection = from.connectionTo(to.peerId)
+    if (!connection) return
+    const now = this.clock.boottime()
+    const at = Math.max(now + this.delay(), this.#lastAt.get(key) ?? 0)
+    this.#lastAt.set(key, at)
+    this.clock.after(at - now, () => {
+      if (!to.alive || to.connectionTo(from.peerId) !== connection) return
+      if (this.open(from.peerId, to.peerId)) return run()
+      const held = this.#held.get(key) ?? []
+      this.#held.set(key, held)
+      if (held.length < this.options.heldMax) held.push({ from, to, run })
+    })
+  }
+}
+
+export type { FakeNodeOptions, MeshEvents }
