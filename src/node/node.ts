@@ -304,7 +304,7 @@ class Node implements TroupeNode {
         if (here) return await this.#perform(here, op, body, options)
         const peer = this.#leaderPeer()
         if (peer && peer.peerId !== this.#parts.mesh.peerId && (options.hops ?? 0) < hopsMax) {
-          return await this.#callPeer(peer, op, body, options)
+          return await this.#callLeader(peer, op, body, options)
         }
       } catch (error) {
         if (!isLostLeader(error)) throw error
@@ -315,6 +315,31 @@ class Node implements TroupeNode {
       const waited = clock.boottime() - begun
       if (waited >= limit) throw isUnknown(lost) ? unknownOutcome(lost) : noLeader(waited)
       await this.#changed(Math.min(retryLeaderMs, limit - waited), options.signal)
+    }
+  }
+
+  /** As callPeer, but given up as soon as somebody else leads: a leader behind a cut never answers. */
+  async #callLeader(
+    peer: PeerRef,
+    op: string,
+    body: unknown,
+    options: CallOptions,
+  ): Promise<unknown> {
+    const moved = new AbortController()
+    const onChange = (): void => {
+      if (this.#leaderPeer()?.peerId === peer.peerId) return
+      moved.abort(
+        new TroupeError("ERR_UNKNOWN_OUTCOME", "the leader changed while it was asked", {
+          hint: "ask again with the same key",
+        }),
+      )
+    }
+    this.#changes.on("change", onChange)
+    try {
+      const signal = AbortSignal.any([options.signal, moved.signal])
+      return await this.#callPeer(peer, op, body, { ...options, signal })
+    } finally {
+      this.#changes.off("change", onChange)
     }
   }
 
