@@ -225,7 +225,8 @@ function answerProblem(
 
 /** What is not HTTP gets an answer without any of fastify. */
 function refuse(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Where something was answered before, a second answer could fall into the middle of the first.
+  if (error.code === "ECONNRESET" || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy()
     return
   }

@@ -6,6 +6,8 @@ import type { Caller, EventPage, Metric, NodeFace, Waiting } from "../../src/nod
 import {
   type BundleRef,
   type ClusterStatus,
+  type ErrorCode,
+  type ErrorDetails,
   type HealthView,
   type LogChunk,
   type Member,
@@ -68,6 +70,46 @@ export function aMember(fields: Partial<Member> = {}): Member {
     ...fields,
   }
 }
+
+const everyDetail: { readonly [Code in ErrorCode]: ErrorDetails[Code] } = {
+  ERR_NOT_LEADER: { leader: "bob" },
+  ERR_NO_LEADER: { waitedMs: 2000 },
+  ERR_UNKNOWN_OUTCOME: { hint: "ask again" },
+  ERR_STOPPED: { what: "node" },
+  ERR_TIMEOUT: { what: "a read", afterMs: 5 },
+  ERR_PEER_UNREACHABLE: { peer: "bob", reason: "refused" },
+  ERR_PROTOCOL: { where: "bob", reason: "garbled" },
+  ERR_FORBIDDEN: { what: "host" },
+  ERR_LIMIT: { what: "blob", max: 7 },
+  ERR_BUSY: { what: "disk", retryAfterMs: 1500 },
+  ERR_MANIFEST_INVALID: {
+    issues: [{ path: "roles", message: "is missing", file: "m.yaml", line: 2, column: 1 }],
+  },
+  ERR_CONFIG_INVALID: { issues: [{ path: "api", message: "is no address" }] },
+  ERR_REQUEST_INVALID: { issues: [] },
+  ERR_UNPLACEABLE: { task: "server", reasons: ["needs iperf3", "needs 9 cores"] },
+  ERR_KEY_CONFLICT: { key: "k", run: "r-1" },
+  ERR_RUN_NOT_FOUND: { run: "r-1" },
+  ERR_TASK_NOT_FOUND: { run: "r-1", task: "server" },
+  ERR_NODE_NOT_FOUND: { node: "bod", nearest: "bob" },
+  ERR_RUN_NOT_FINISHED: { run: "r-1" },
+  ERR_ATTEMPT_GONE: { run: "r-1", task: "server" },
+  ERR_LEASE_LOST: { task: "server", attempt: 2 },
+  ERR_BLOB_NOT_FOUND: { digest: "a".repeat(64) },
+  ERR_BLOB_CORRUPT: { expected: "a".repeat(64), actual: "b".repeat(64) },
+  ERR_BUNDLE_NOT_FOUND: { run: "r-1" },
+  ERR_BUNDLE_INVALID: { path: "hashes.txt", reason: "is missing" },
+  ERR_KEEPER: { reason: "does not answer" },
+  ERR_STORAGE: { path: "wal", reason: "EIO" },
+  ERR_LOG_CORRUPT: { file: "0001.wal", offset: 4096, reason: "checksum" },
+  ERR_ADDRESS_IN_USE: { address: "127.0.0.1:8770", flag: "--api" },
+  ERR_UNSUPPORTED: { what: "zip" },
+}
+
+/** One error of every code, with all its details. */
+export const everyError: readonly TroupeError[] = Object.entries(everyDetail).map(
+  ([code, details]) => new TroupeError(code as ErrorCode, `the message of ${code}`, details),
+)
 
 interface FakeLog {
   bytes: Buffer

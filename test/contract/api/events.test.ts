@@ -1,5 +1,6 @@
 /** A run's events over real HTTP: past, coming, resumed, reset, through leader changes. */
-import { expect, test } from "vitest"
+import { connect } from "node:net"
+import { expect, onTestFinished, test } from "vitest"
 import { TroupeError } from "../../../src/schema/index.ts"
 import { aRun } from "../../support/fake-face.ts"
 import { ManualClock } from "../../support/manual-clock.ts"
@@ -210,4 +211,32 @@ test("a client that leaves ends the waiting at the node", async () => {
   await expect(response.text()).rejects.toThrow("aborted")
   // The wait's timer is gone when the face has seen its signal; the next stream's takes its place.
   await expect.poll(() => face.waiting).toBe(0)
+})
+
+test("a reader that never reads holds its own stream back and nobody else's", async () => {
+  const { url, port, face } = await serve()
+  face.addRun(aRun())
+  const message = "x".repeat(4000)
+  const total = 20_000
+  for (let i = 0; i < total; i++) face.emit("r-12", { type: "task-pending", message })
+  face.emit("r-12", { type: "run-finished" })
+  const pages = () => face.calls.filter((call) => call.method === "readEvents").length
+  const socket = connect(port, "127.0.0.1")
+  onTestFinished(() => void socket.destroy())
+  socket.pause()
+  socket.write(`GET /v1/runs/r-12/events HTTP/1.1\r\nHost: ${new URL(url).host}\r\n\r\n`)
+  let before = -1
+  await expect
+    .poll(
+      () => {
+        const isStill = before > 0 && pages() === before
+        before = pages()
+        return isStill
+      },
+      { interval: 200, timeout: 10_000 },
+    )
+    .toBe(true)
+  // 500 events a page, 40 pages in all; what was asked for is what the sockets' buffers take.
+  expect(before).toBeLessThan(20)
+  expect(await collect(await fetch(`${url}/v1/runs/r-12/events`))).toHaveLength(total + 1)
 })

@@ -143,6 +143,23 @@ test("a slow reader holds the source back, and leaving stops it", async () => {
   await ended.promise
 })
 
+test("stop waits 2 s for a download and then cuts it", async () => {
+  const clock = new ManualClock()
+  const { url, face, api } = await serve({ clock })
+  face.addRun(aRun({ state: "finished" }))
+  const bundle = { digest: "a".repeat(64), bytes: 10, files: 1, holders: [1] }
+  face.setBundle("r-12", bundle, async function* () {
+    yield Buffer.from("12345")
+    await new Promise<void>(() => undefined)
+  })
+  const response = await fetch(`${url}/v1/runs/r-12/bundle`)
+  const body = expect(response.arrayBuffer()).rejects.toThrow("terminated")
+  const stopped = api.stop()
+  await clock.waitForTimer(2000)
+  clock.advance(2000)
+  await Promise.all([stopped, body])
+})
+
 test("a bundle that breaks off is no whole answer", async () => {
   const { url, face } = await serve()
   face.addRun(aRun({ state: "finished" }))

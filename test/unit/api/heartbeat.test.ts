@@ -8,6 +8,11 @@ async function* never(): AsyncGenerator<string> {
   yield "never"
 }
 
+async function* broken(): AsyncGenerator<string> {
+  yield "a"
+  throw new Error("broken")
+}
+
 test("pieces pass; a beat comes for each silence and none between pieces", async () => {
   const clock = new ManualClock()
   async function* pieces() {
@@ -32,10 +37,6 @@ test("pieces pass; a beat comes for each silence and none between pieces", async
 })
 
 test("an error of the source is the stream's", async () => {
-  async function* broken(): AsyncGenerator<string> {
-    yield "a"
-    throw new Error("broken")
-  }
   const stream = withHeartbeat(broken(), { clock: new ManualClock(), everyMs: 10, beat: "." })
   await stream.next()
   await expect(stream.next()).rejects.toThrow("broken")

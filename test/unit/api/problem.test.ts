@@ -38,11 +38,13 @@ const statuses: Readonly<Record<number, readonly ErrorCode[]>> = {
   504: ["ERR_TIMEOUT"],
 }
 
+function sorted(lists: Readonly<Record<number, readonly string[]>>): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(lists).map(([key, codes]) => [key, codes.toSorted()]))
+}
+
 test("the status of every code", () => {
   const found: Record<number, string[]> = {}
   for (const [code, { status }] of Object.entries(problemTable)) (found[status] ??= []).push(code)
-  const sorted = (lists: Readonly<Record<number, readonly string[]>>) =>
-    Object.fromEntries(Object.entries(lists).map(([key, codes]) => [key, codes.toSorted()]))
   expect(sorted(found)).toEqual(sorted(statuses))
 })
 
@@ -71,9 +73,11 @@ test("details arrive; issues become errors", () => {
 })
 
 test("a busy node says how long, rounded up to whole seconds", () => {
-  const busy = (retryAfterMs: number) =>
-    problemOf(new TroupeError("ERR_BUSY", "busy", { what: "disk", retryAfterMs })).retryAfterS
-  expect([busy(0), busy(1), busy(1000), busy(1001)]).toEqual([1, 1, 1, 2])
+  const seconds = [0, 1, 1000, 1001].map((retryAfterMs) => {
+    return problemOf(new TroupeError("ERR_BUSY", "busy", { what: "disk", retryAfterMs }))
+      .retryAfterS
+  })
+  expect(seconds).toEqual([1, 1, 1, 2])
 })
 
 test("what is no error of the world is a 500 that hides it", () => {
