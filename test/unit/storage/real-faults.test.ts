@@ -1,0 +1,294 @@
+/** Damage, copies and remains of crashes on a real directory. */
+import { ClassicLevel } from "classic-level"
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import type { Identity } from "../../../src/schema/index.ts"
+import {
+  blobFile,
+  createBlobStore,
+  createIdentityStore,
+  createLocalStore,
+  createSnapshotStore,
+  createTableStore,
+  loadKey,
+} from "../../../src/storage/index.ts"
+import { collect, inPortions } from "../../contract/storage/machines.ts"
+import { confStateOf, markAt } from "../../support/log-samples.ts"
+
+let directory: string
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "troupe-real-"))
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+const marked = (index: number) => ({ index, term: 1, confState: confStateOf(1) })
+
+/** Changes a LevelDB store behind its user's back. */
+async function behind(path: string, work: (level: ClassicLevel) => Promise<void>): Promise<void> {
+  const level = new ClassicLevel(path)
+  await work(level)
+  await level.close()
+}
+
+describe("tables", () => {
+  async function filled(): Promise<void> {
+    const tables = createTableStore({ directory })
+    await tables.open()
+    const rows = Array.from({ length: 20 }, (_, n) => ({ key: `k${n}`, value: `v${n}` }))
+    await tables.write(rows, marked(4), { sync: true })
+    await tables.close()
+  }
+  const store = () => join(directory, "fsm", "db-1")
+
+  test.each<[string, (level: ClassicLevel) => Promise<void>]>([
+    ["a lost row", (level) => level.del("rk7")],
+    ["a changed row", (level) => level.put("rk7", "v8")],
+    ["a row too many", (level) => level.put("rk99", "")],
+    ["a lost mark", (level) => level.del("mark")],
+    ["a damaged mark", (level) => level.put("mark", "{")],
+  ])("%s is found, and replacing makes it whole", async (_, damage) => {
+    await filled()
+    await behind(store(), damage)
+    const tables = createTableStore({ directory })
+    await expect(tables.open()).rejects.toMatchObject({ code: "ERR_STORAGE" })
+    await tables.replace(inPortions(["k", "v"] as const), marked(9))
+    expect(await tables.get("k")).toBe("v")
+    await tables.close()
+    const again = createTableStore({ directory })
+    expect(await again.open()).toMatchObject(marked(9))
+    await again.close()
+  })
+
+  test("a store whose files are broken can be replaced, too", async () => {
+    await filled()
+    await writeFile(join(store(), "CURRENT"), "nonsense\n")
+    const tables = createTableStore({ directory })
+    await expect(tables.open()).rejects.toMatchObject({ code: "ERR_STORAGE" })
+    await tables.replace(inPortions(["k", "v"] as const), marked(9))
+    expect(await collect(tables.rows())).toEqual([["k", "v"]])
+    await tables.close()
+  })
+
+  test("a crash while replacing leaves the old or the new", async () => {
+    await filled()
+    // Before the rename.
+    await mkdir(join(directory, "fsm", "new.tmp"))
+    const tables = createTableStore({ directory })
+    expect(await tables.open()).toMatchObject(marked(4))
+    await tables.close()
+    expect(await readdir(join(directory, "fsm"))).toEqual(["db-1"])
+    // After the rename, before the old is removed.
+    await cp(store(), join(directory, "fsm", "db-2"), { recursive: true })
+    await rm(join(store(), "CURRENT"))
+    const again = createTableStore({ directory })
+    expect(await again.open()).toMatchObject(marked(4))
+    await again.close()
+    expect(await readdir(join(directory, "fsm"))).toEqual(["db-2"])
+  })
+
+  test("a second opener is told that another has it", async () => {
+    const tables = createTableStore({ directory })
+    await tables.open()
+    await expect(createTableStore({ directory }).open()).rejects.toMatchObject({
+      code: "ERR_STORAGE",
+      details: { reason: "another process has it open" },
+    })
+    await tables.close()
+  })
+
+  test("reading on after closing says that it is closed", async () => {
+    await filled()
+    const tables = createTableStore({ directory })
+    await tables.open()
+    const view = await tables.view()
+    await tables.close()
+    await expect(collect(view.rows)).rejects.toMatchObject({ code: "ERR_STOPPED" })
+    await expect(tables.get("k1")).rejects.toMatchObject({ code: "ERR_STOPPED" })
+  })
+})
+
+test("a damaged local row is named", async () => {
+  const local = createLocalStore({ directory })
+  await local.open()
+  await local.put("peer/1", { address: "10.0.0.1" })
+  await local.close()
+  await behind(join(directory, "node"), async (level) => {
+    const row = await level.get("peer/1")
+    await level.put("peer/1", row!.replace("10.0.0.1", "10.0.0.2"))
+    await level.put("peer/2", row!)
+  })
+  const again = createLocalStore({ directory })
+  await again.open()
+  for (const key of ["peer/1", "peer/2"]) {
+    await expect(again.get(key)).rejects.toMatchObject({
+      code: "ERR_STORAGE",
+      details: { reason: `the row ${key} is damaged` },
+    })
+  }
+  await expect(collect(again.range("peer/"))).rejects.toMatchObject({ code: "ERR_STORAGE" })
+  await again.close()
+})
+
+describe("snapshots", () => {
+  test("a flipped bit anywhere in the file is found", async () => {
+    const snapshots = createSnapshotStore({ directory })
+    await snapshots.create(markAt(5), inPortions(["a", "1"] as const, ["b", "2"] as const))
+    const file = join(directory, "raft", "snap", "5.snap")
+    const good = await readFile(file)
+    for (let position = 0; position < good.length; position++) {
+      const bad = Buffer.from(good)
+      bad[position]! ^= 1 << ((position * 3) % 8)
+      await writeFile(file, bad)
+      await expect(collect(snapshots.rows(5))).rejects.toMatchObject({
+        code: "ERR_LOG_CORRUPT",
+        details: { file },
+      })
+    }
+    for (let length = 0; length < good.length; length += 7) {
+      await writeFile(file, good.subarray(0, length))
+      await expect(collect(snapshots.chunks(5))).rejects.toMatchObject({ code: "ERR_LOG_CORRUPT" })
+    }
+  })
+
+  test("what a crash left half written is not a snapshot, and goes", async () => {
+    const snapshots = createSnapshotStore({ directory })
+    await snapshots.create(markAt(5), inPortions(["a", "1"] as const))
+    const folder = join(directory, "raft", "snap")
+    await writeFile(join(folder, "9-half.tmp"), "half")
+    expect(await snapshots.latest()).toEqual(markAt(5))
+    await snapshots.prune()
+    expect(await readdir(folder)).toEqual(["5.snap"])
+  })
+
+  test("pruning leaves what is being written", async () => {
+    const snapshots = createSnapshotStore({ directory })
+    const rows = (async function* () {
+      yield ["a", "1"] as const
+      await snapshots.prune()
+      yield ["b", "2"] as const
+    })()
+    await snapshots.create(markAt(5), rows)
+    expect((await collect(snapshots.rows(5))).length).toBe(2)
+  })
+})
+
+describe("identity", () => {
+  const identity: Identity = {
+    format: 1,
+    peerId: "12D3KooWpeer",
+    clusterId: "cluster",
+    cluster: "troupe",
+    memberId: 5,
+    redirects: [],
+  }
+  const store = (path = directory, machineId = "machine") =>
+    createIdentityStore({ directory: path, machineId })
+
+  test("a copy is foreign on every start, until it becomes another member", async () => {
+    await store().open()
+    await store().write(identity)
+    const copy = join(directory, "copy")
+    await mkdir(copy)
+    for (const name of ["node.json", "boot.json"]) await cp(join(directory, name), join(copy, name))
+    for (const bootCount of [2, 3]) {
+      expect(await store(copy).open()).toMatchObject({ identity, foreign: true, bootCount })
+    }
+    // Writing the same member again does not make it ours.
+    const redirects = [{ from: "x", into: "y" }]
+    await store(copy).write({ ...identity, redirects })
+    expect((await store(copy).open()).foreign).toBe(true)
+    await store(copy).write({ ...identity, memberId: 9 })
+    expect((await store(copy).open()).foreign).toBe(false)
+    expect((await store().open()).foreign).toBe(false)
+  })
+
+  test("the same directory on another machine is foreign", async () => {
+    await store().open()
+    await store().write(identity)
+    expect((await store(directory, "other machine").open()).foreign).toBe(true)
+    expect((await store().open()).foreign).toBe(false)
+  })
+
+  test("an identity whose record of starts was lost is foreign", async () => {
+    await store().open()
+    await store().write(identity)
+    await rm(join(directory, "boot.json"))
+    expect((await store().open()).foreign).toBe(true)
+    expect((await store().open()).foreign).toBe(true)
+  })
+
+  test.each(["node.json", "boot.json"])("a damaged %s is named", async (name) => {
+    await store().open()
+    await store().write(identity)
+    await writeFile(join(directory, name), '{"format":1')
+    await expect(store().open()).rejects.toMatchObject({
+      code: "ERR_STORAGE",
+      details: { path: join(directory, name) },
+    })
+  })
+
+  test("what archive() left undone at a crash, the next start does", async () => {
+    await store().open()
+    await store().write(identity)
+    for (const part of ["raft", "fsm"]) {
+      await mkdir(join(directory, part))
+      await writeFile(join(directory, part, "of-the-old"), "")
+    }
+    // As if the process had died after the first of the two moves.
+    await mkdir(join(directory, "archive", "cluster"), { recursive: true })
+    await writeFile(join(directory, "archiving"), "cluster")
+    await rename(join(directory, "raft"), join(directory, "archive", "cluster", "raft"))
+    await store().open()
+    expect((await readdir(join(directory, "archive", "cluster"))).toSorted()).toEqual([
+      "fsm",
+      "raft",
+    ])
+    expect((await readdir(directory)).toSorted()).toEqual(["archive", "boot.json", "node.json"])
+  })
+})
+
+describe("blobs and the key", () => {
+  test("a blob's file is its bytes, and read-only", async () => {
+    const blobs = createBlobStore({ directory })
+    const { digest } = await blobs.put(inPortions(Buffer.from("the bytes")))
+    const file = blobFile(directory, digest)
+    expect(await readFile(file, "utf8")).toBe("the bytes")
+    expect((await stat(file)).mode & 0o777).toBe(0o444)
+    expect(() => blobFile(directory, "../../etc/passwd")).toThrow("not a SHA-256")
+  })
+
+  test("a source that fails leaves nothing, and what a crash left goes", async () => {
+    const incoming = join(directory, "blobs", "incoming")
+    await mkdir(incoming, { recursive: true })
+    await writeFile(join(incoming, "1-left"), "half")
+    const blobs = createBlobStore({ directory })
+    const failing = (async function* () {
+      yield new Uint8Array(10)
+      throw new Error("the stream was reset")
+    })()
+    await expect(blobs.put(failing)).rejects.toThrow("the stream was reset")
+    expect(await readdir(incoming)).toEqual([])
+  })
+
+  test("the key is made once, and refused when others may read it", async () => {
+    const key = await loadKey(directory, () => new Uint8Array([1, 2, 3]))
+    expect(await loadKey(directory, () => new Uint8Array([9]))).toEqual(key)
+    const file = join(directory, "identity", "key.ed25519")
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    await chmod(file, 0o644)
+    await expect(loadKey(directory, () => key)).rejects.toMatchObject({ code: "ERR_STORAGE" })
+  })
+})
