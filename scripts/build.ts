@@ -14,6 +14,7 @@ import {
 import { basename, join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { build, type BuildOptions, type Metafile } from "esbuild"
+import { doorsOpened } from "./doors.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const { values } = parseArgs({ options: { out: { type: "string" } } })
@@ -34,7 +35,11 @@ const shared = {
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },
-  define: { TROUPE_BUILD: JSON.stringify({ version, commit: commitOf() }) },
+  define: {
+    TROUPE_VERSION: JSON.stringify(version),
+    TROUPE_COMMIT: JSON.stringify(commitOf()),
+  },
+  plugins: [doorsOpened(root)],
   metafile: true,
   logLevel: "warning",
 } satisfies BuildOptions

@@ -1,11 +1,17 @@
 /** How many terminal cells a text takes, and making untrusted text safe to print. */
 
-const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" })
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex
 const escapePattern = /\u001b\[[0-9;]*m/g
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1f9ff}\u{20000}-\u{3fffd}]/u
 const invisible = /^[\p{Mn}\p{Me}\p{Cf}]+$/u
+
+// Made when it is needed: loading the tables of ICU takes 20 ms.
+let segmenter: Intl.Segmenter | undefined
+function graphemes(text: string): Iterable<Intl.SegmentData> {
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" })
+  return segmenter.segment(text)
+}
 
 /** Cells, colour sequences not counted: 2 for East Asian wide characters and emoji, 0 for combining marks. */
 export function textWidth(text: string): number {
@@ -13,7 +19,7 @@ export function textWidth(text: string): number {
   // oxlint-disable-next-line no-control-regex
   if (/^[\u0020-\u007e]*$/.test(plain)) return plain.length
   let cells = 0
-  for (const { segment } of segmenter.segment(plain)) {
+  for (const { segment } of graphemes(plain)) {
     if (invisible.test(segment)) continue
     cells += wide.test(segment) || segment.includes("\ufe0f") ? 2 : 1
   }
@@ -31,7 +37,7 @@ export function truncate(text: string, cells: number): string {
   if (textWidth(text) <= cells) return text
   let kept = ""
   let used = 0
-  for (const { segment } of segmenter.segment(text)) {
+  for (const { segment } of graphemes(text)) {
     const width = textWidth(segment)
     if (used + width > cells - 1) break
     kept += segment

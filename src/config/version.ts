@@ -1,12 +1,15 @@
 /** Which troupe this is: written in by the build, read from package.json in a source tree. */
 import { readFileSync } from "node:fs"
 
-/** Defined by scripts/build.ts; undeclared in a source tree. */
-declare const TROUPE_BUILD: { version: string; commit: string } | undefined
+// Put in place by scripts/build.ts; undeclared in a source tree.
+declare const TROUPE_VERSION: string | undefined
+declare const TROUPE_COMMIT: string | undefined
 
 /** `commit` is empty in a source tree and in builds outside of git. */
-export const build: { readonly version: string; readonly commit: string } =
-  typeof TROUPE_BUILD === "undefined" ? { version: sourceVersion(), commit: "" } : TROUPE_BUILD
+export const build: { readonly version: string; readonly commit: string } = {
+  version: typeof TROUPE_VERSION === "string" ? TROUPE_VERSION : sourceVersion(),
+  commit: typeof TROUPE_COMMIT === "string" ? TROUPE_COMMIT : "",
+}
 
 function sourceVersion(): string {
   const file = new URL("../../package.json", import.meta.url)
