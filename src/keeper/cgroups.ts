@@ -14,8 +14,9 @@ export interface Cgroups {
   readonly kind: CgroupKind
   /** Path of one job's cgroup; the same after a restart of the keeper. */
   pathOf(name: string): string
-  /** Makes it and moves the process in. False when that is refused: session and group must do. */
-  enter(path: string, pid: number): boolean
+  /** Makes it and runs `work` with this process inside: what it forks is born there, and nothing can slip out before
+   *  it is moved. False when that is refused: `work` ran outside, session and group must do. */
+  around(path: string, work: () => void): boolean
   /** Pids inside, descendants of a nested cgroup included. */
   members(path: string): number[]
   /** KILL to all at once, so that nothing forks away meanwhile. */
@@ -30,7 +31,7 @@ export interface Cgroups {
 export function findCgroups(name: string): Cgroups | undefined {
   for (const root of candidates()) {
     const base = join(root.directory, name)
-    if (isUsable(root.kind, base)) return cgroupsIn(root.kind, base)
+    if (isUsable(root, base)) return cgroupsIn(root, base)
   }
   return undefined
 }
@@ -80,13 +81,15 @@ function kindOf(type: string, options: readonly string[]): CgroupKind | undefine
   return options.includes("pids") ? "pids" : undefined
 }
 
-function isUsable(kind: CgroupKind, base: string): boolean {
+function isUsable({ kind, directory }: Root, base: string): boolean {
   const trial = join(base, "trial")
   try {
     mkdirSync(trial, { recursive: true })
     // v2 before Linux 5.14 has no cgroup.kill: there v1 or the session is better.
     const needed = kind === "cgroup2" ? "cgroup.kill" : "cgroup.procs"
-    const usable = readdirSync(trial).includes(needed)
+    let usable = readdirSync(trial).includes(needed)
+    // First home, where we are already: whoever may not do that would not come back from a trip.
+    for (const place of usable ? [directory, trial, directory] : []) usable = moveTo(place)
     rmdirSync(trial)
     return usable
   } catch {
@@ -95,23 +98,22 @@ function isUsable(kind: CgroupKind, base: string): boolean {
   }
 }
 
-function cgroupsIn(kind: CgroupKind, base: string): Cgroups {
+function moveTo(place: string): boolean {
+  writeFileSync(join(place, "cgroup.procs"), String(process.pid))
+  return true
+}
+
+function cgroupsIn({ kind, directory: home }: Root, base: string): Cgroups {
   return {
     kind,
     pathOf: (name) => join(base, name),
-    enter(path, pid) {
-      try {
-        mkdirSync(path, { recursive: true })
-        writeFileSync(join(path, "cgroup.procs"), String(pid))
-        return true
-      } catch {
-        // The process is gone already, or the host took the right away; the caller falls back.
-        return false
-      }
-    },
+    around: (path, work) => runInside(path, home, work),
     members: (path) => membersOf(path),
     kill(path) {
-      if (kind === "cgroup2") writeIfThere(join(path, "cgroup.kill"), "1")
+      const members = membersOf(path)
+      if (members.length === 0) return
+      if (members.includes(process.pid)) killListed(path)
+      else if (kind === "cgroup2") writeIfThere(join(path, "cgroup.kill"), "1")
       else if (kind === "freezer") killFrozen(path)
       else killListed(path)
     },
@@ -120,6 +122,23 @@ function cgroupsIn(kind: CgroupKind, base: string): Cgroups {
       removeTree(base)
     },
   }
+}
+
+function runInside(path: string, home: string, work: () => void): boolean {
+  try {
+    mkdirSync(path, { recursive: true })
+    moveTo(path)
+  } catch {
+    // The host took the right away since the start.
+    work()
+    return false
+  }
+  try {
+    work()
+  } finally {
+    moveTo(home)
+  }
+  return true
 }
 
 function membersOf(path: string): number[] {
@@ -154,6 +173,7 @@ function killFrozen(path: string): void {
 
 function killListed(path: string): void {
   for (const pid of membersOf(path)) {
+    if (pid === process.pid) continue
     try {
       process.kill(pid, "SIGKILL")
     } catch (error) {

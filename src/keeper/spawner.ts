@@ -11,7 +11,7 @@ export interface SpawnOrder {
   readonly env: Readonly<Record<string, string>>
   readonly stdout: string
   readonly stderr: string
-  /** Moved there at once, before it has had time to fork. */
+  /** It is born there. */
   readonly cgroup?: string | undefined
 }
 
@@ -72,27 +72,36 @@ export class LocalSpawner implements Spawner {
   }
 
   #start({ order, exited, answer }: Queued): void {
-    let child: ChildProcess
+    let started: { readonly child: ChildProcess; readonly caged: boolean }
     try {
-      child = spawnDetached(order)
+      started = this.#spawnInside(order)
     } catch (error) {
       answer({ problem: problemOf(error as NodeJS.ErrnoException, order) })
       return
     }
+    const { child, caged } = started
     const { pid } = child
     if (pid === undefined) {
+      if (order.cgroup !== undefined) this.#cgroups?.remove(order.cgroup)
       child.once("error", (error) => answer({ problem: problemOf(error, order) }))
       return
     }
     // A child that has ended is not reaped before this turn of the loop is over: its entry is still there.
     const ticks = readStat(pid)?.ticks ?? ""
-    const caged = order.cgroup !== undefined && this.#cgroups?.enter(order.cgroup, pid) === true
     child.once("exit", (code, signal) =>
       exited({ exitCode: code ?? undefined, signal: signal ?? undefined }),
     )
     // After a successful spawn it only says that a signal could not be sent through it, which nobody does.
     child.on("error", () => undefined)
     answer({ process: { pid, ticks }, caged })
+  }
+
+  #spawnInside(order: SpawnOrder): { readonly child: ChildProcess; readonly caged: boolean } {
+    const { cgroup } = order
+    if (!this.#cgroups || cgroup === undefined) return { child: spawnDetached(order), caged: false }
+    let child: ChildProcess | undefined
+    const caged = this.#cgroups.around(cgroup, () => (child = spawnDetached(order)))
+    return { child: child!, caged }
   }
 }
 

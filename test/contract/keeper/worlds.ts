@@ -60,7 +60,7 @@ export class Watched {
   async find({ run, task, fence }: Target): Promise<KeeperAttempt | undefined> {
     const told = this.changes.findLast((one) => one.run === run && one.fence === fence)
     if (told?.task === task && told.state === "ended") return told
-    const all = await this.port.list()
+    const all = await this.again(async () => await this.port.list())
     return all.find((one) => one.run === run && one.task === task && one.fence === fence)
   }
 
