@@ -1,0 +1,125 @@
+/** A cluster without nodes: tables, a scheduler and workers that report what a list of numbers says. */
+import type { Attempt, Ending, Task } from "../../src/schema/index.ts"
+import { createScheduler, type Scheduler } from "../../src/scheduler/index.ts"
+import {
+  type Applied,
+  type AppliedEntry,
+  apply,
+  type Command,
+  createTables,
+  liveAttempt,
+  readMembers,
+  readPlan,
+  readSession,
+  readTouchedTasks,
+  type Tables,
+} from "../../src/state/index.ts"
+import { decodeEntry, encodeEntry, entryVersion } from "../../src/wire/index.ts"
+import { aDeclaration } from "./plans.ts"
+
+export interface LiveHere {
+  readonly task: Task
+  readonly attempt: Attempt
+}
+
+/** Called after every entry, before its writes are committed. */
+export type Watch = (entry: AppliedEntry, applied: Applied, tables: Tables) => void
+
+export class World {
+  readonly tables: Tables = createTables()
+  readonly scheduler: Scheduler = createScheduler()
+  readonly #watch: Watch
+  index = 0
+  now = 1_000_000
+
+  constructor(options: { nodes: readonly string[]; watch?: Watch }) {
+    this.#watch = options.watch ?? (() => {})
+    const [first, ...others] = options.nodes
+    const founder = aDeclaration({ name: first! })
+    this.apply({ type: "genesis", items: [{ cluster: "troupe", clusterId: "c", founder }] })
+    for (const name of others) this.apply({ type: "admit", items: [aDeclaration({ name })] })
+    for (const member of readMembers(this.tables)) this.session(member.id, "up")
+  }
+
+  /** Through the codec, like every entry of a real log. */
+  apply(command: Command): Applied {
+    this.index++
+    const data = encodeEntry({ version: entryVersion, at: this.now, command })
+    const entry = { index: this.index, term: 1, ...decodeEntry(data) }
+    const applied = apply(this.tables, entry)
+    this.#watch(entry, applied, this.tables)
+    this.tables.commit(applied.writes)
+    this.scheduler.observe(applied.writes)
+    return applied
+  }
+
+  session(node: number, state: "up" | "lost"): Applied {
+    return this.apply({ type: "session", items: [{ node, boot: `boot-${node}`, state }] })
+  }
+
+  isUp(node: number): boolean {
+    return readSession(this.tables, node)?.state === "up"
+  }
+
+  /** Decides and applies until there is nothing more to do at this time. */
+  decide(): void {
+    for (let round = 0; round < 100; round++) {
+      const commands = this.scheduler.decide({
+        now: this.now,
+        budget: 64,
+        addressOf: (id) => `10.0.0.${id}`,
+      })
+      if (commands.length === 0) return
+      for (const command of commands) this.apply(command)
+    }
+    throw new Error("the scheduler decides for ever")
+  }
+
+  live(runs: readonly string[]): readonly LiveHere[] {
+    return runs
+      .flatMap((run) => readTouchedTasks(this.tables, run))
+      .flatMap((task) => {
+        const attempt = liveAttempt(task)
+        return attempt === undefined ? [] : [{ task, attempt }]
+      })
+  }
+
+  report(
+    { task, attempt }: LiveHere,
+    state: "started" | "ready" | "ended",
+    ending?: Ending,
+  ): Applied {
+    const { run, group, index } = task
+    const definition = readPlan(this.tables, run)!.groups.find((one) => one.name === group)!
+    const seal = definition.work.driver === "builtin" && definition.work.verb === "seal"
+    const digest = "ab".repeat(32)
+    return this.apply({
+      type: "report",
+      items: [
+        {
+          run,
+          group,
+          index,
+          attempt: attempt.n,
+          fence: attempt.fence,
+          state,
+          at: this.now,
+          ...(ending && {
+            ending,
+            outputs: [{ path: `roles/${task.name}/stdout.log`, digest, bytes: 3 }],
+          }),
+          ...(ending?.outcome === "done" &&
+            seal && { bundle: { digest, bytes: 10, files: 2, holders: [attempt.node] } }),
+        },
+      ],
+    })
+  }
+}
+
+export const done: Ending = { outcome: "done", stopped: false }
+export const exited = (exitCode: number): Ending => ({
+  outcome: "exited",
+  exitCode,
+  stopped: false,
+})
+export const terminated: Ending = { outcome: "signalled", signal: "SIGTERM", stopped: true }
