@@ -75,8 +75,13 @@ export function parseManifest(
   ])
   const profile = readProfile(reading, profileSection)
   const network = readNetwork(reading, root)
-  const written = readRoles(reading, root)
-  checkNeeded(reading, { root, profile: profileSection, dataPlane: network.section }, written)
+  const { roles: written, seed: seedRoles } = readRoles(reading, root)
+  const sections = { root, profile: profileSection, dataPlane: network.section }
+  // Without any role, the original's two are what is missing.
+  if (seedRoles.size > 0 || written.length === 0) checkSeedNeeds(reading, sections, seedRoles)
+  else if (shapeOf(root, "profile") !== "absent" && shapeOf(profileSection, "path") === "absent") {
+    requireField(reading, profileSection, "path")
+  }
   if (written.length === 0 && !reading.issues.some((issue) => issue.path.startsWith("roles"))) {
     requireField(reading, root, "roles", "at least one of server or client must be defined")
   }
@@ -191,35 +196,25 @@ function readIp(reading: Reading, section: Section, key: string): string | undef
   return text
 }
 
-/** What the original's program needs must be said unless every role brings its own command. */
-function checkNeeded(
+/** What the original's program needs to be told. */
+function checkSeedNeeds(
   reading: Reading,
   sections: { readonly root: Section; readonly profile: Section; readonly dataPlane: Section },
-  roles: readonly RoleSpec[],
+  seedRoles: ReadonlySet<string>,
 ): void {
   const { root, profile, dataPlane } = sections
-  // A wrong or missing command has its own message; what else such a role would need cannot be told.
-  const hasCommand = (role: RoleSpec): boolean =>
-    role.command !== undefined ||
-    reading.issues.some((issue) => issue.path.startsWith(`roles.${role.name}.command`))
-  const seedRoles = roles.filter((role) => !hasCommand(role))
-  const misread = root.meant.has("roles")
-  if ((roles.length > 0 || misread) && seedRoles.length === 0) {
-    const wantsPath = shapeOf(root, "profile") !== "absent" && shapeOf(profile, "path") === "absent"
-    if (wantsPath) requireField(reading, profile, "path")
-    return
-  }
-  if (shapeOf(profile, "path") === "absent" && !root.meant.has("profile")) {
+  // With `roles` misspelt, nobody knows yet what they need.
+  if (root.meant.has("roles")) return
+  const isMissing = (section: Section, key: string): boolean => shapeOf(section, key) === "absent"
+  if (isMissing(profile, "path") && !root.meant.has("profile")) {
     requireField(reading, profile, "path")
   }
   if (root.meant.has("network")) return
-  if (seedRoles.some((role) => role.name === "server")) {
-    if (shapeOf(dataPlane, "server_listen_ip") === "absent") {
-      const message = "required when server role is defined"
-      requireField(reading, dataPlane, "server_listen_ip", message)
-    }
+  if (seedRoles.has("server") && isMissing(dataPlane, "server_listen_ip")) {
+    const message = "required when server role is defined"
+    requireField(reading, dataPlane, "server_listen_ip", message)
   }
-  if (shapeOf(dataPlane, "target_ip") === "absent") requireField(reading, dataPlane, "target_ip")
+  if (isMissing(dataPlane, "target_ip")) requireField(reading, dataPlane, "target_ip")
 }
 
 /** A role's own readiness, else the document's, else the original's default for the original's program. */

@@ -60,16 +60,26 @@ const archNames: Readonly<Record<string, string>> = {
   aarch64: "arm64",
 }
 
-export function readRoles(reading: Reading, root: Section): RoleSpec[] {
+/** `seed` names those that run the original's program, which needs more said. */
+export function readRoles(
+  reading: Reading,
+  root: Section,
+): { readonly roles: RoleSpec[]; readonly seed: ReadonlySet<string> } {
   const section = readSection(reading, { section: root, key: "roles" }, undefined)
   if (section.fields.size > rolesMax) {
     report(reading, section, `has ${section.fields.size} roles; at most ${rolesMax} are run`)
-    return []
+    return { roles: [], seed: new Set() }
   }
-  return [...section.fields.keys()].map((name) => readRole(reading, section, name))
+  const read = [...section.fields.keys()].map((name) => readRole(reading, section, name))
+  const seed = new Set(read.flatMap(({ role, isSeed }) => (isSeed ? [role.name] : [])))
+  return { roles: read.map(({ role }) => role), seed }
 }
 
-function readRole(reading: Reading, roles: Section, name: string): RoleSpec {
+function readRole(
+  reading: Reading,
+  roles: Section,
+  name: string,
+): { readonly role: RoleSpec; readonly isSeed: boolean } {
   const at = fieldAt(reading, roles, name)
   if (!roleNamePattern.test(name)) {
     report(reading, at, "a role's name is a-z first, then a-z, 0-9, - or _; at most 63 characters")
@@ -103,24 +113,32 @@ function readRole(reading: Reading, roles: Section, name: string): RoleSpec {
     }),
     intervalMs: readInt(reading, section, { key: "interval_ms", min: 0, max: 1_000_000_000 }),
   }
-  if (shapeOf(section, "command") === "absent") checkSeedRole(reading, section, role)
+  const lacksCommand = shapeOf(section, "command") === "absent"
+  // A misspelt `command` was said already, and was meant to be one.
+  const isSeed = lacksCommand && !section.meant.has("command") && isSeedRole(name)
+  if (isSeed) checkSeedRole(reading, section, role)
+  else if (lacksCommand) requireCommand(reading, section, name)
   else checkCommandRole(reading, section)
   if (role.readiness && role.life === "batch") {
     const message = "has no effect: nothing waits for this role; say `life: server` if it serves"
     warn(reading, fieldAt(reading, section, "readiness"), message)
   }
-  return role
+  return { role, isSeed }
+}
+
+function isSeedRole(name: string): boolean {
+  return seedRoles.some((role) => role === name)
+}
+
+function requireCommand(reading: Reading, section: Section, name: string): void {
+  const guess = nearest(name, seedRoles)
+  const advice = guess === undefined ? "" : `; or did you mean the role '${guess}'?`
+  const message = `required: only server and client have a program of their own; write command: [program, argument]${advice}`
+  requireField(reading, section, "command", message)
 }
 
 /** A role without `command` runs the original's program, which knows two roles. */
 function checkSeedRole(reading: Reading, section: Section, role: RoleSpec): void {
-  if (role.name !== "server" && role.name !== "client") {
-    const guess = nearest(role.name, seedRoles)
-    const advice = guess === undefined ? "" : `; or did you mean the role '${guess}'?`
-    const message = `required: only server and client have a program of their own; write command: [program, argument]${advice}`
-    requireField(reading, section, "command", message)
-    return
-  }
   const missing = (key: string): boolean => shapeOf(section, key) === "absent"
   if (missing("agent")) requireField(reading, section, "agent")
   if (role.name === "server") return
@@ -144,19 +162,22 @@ function checkCommandRole(reading: Reading, section: Section): void {
 function readCommand(reading: Reading, section: Section): readonly string[] | undefined {
   const shape = shapeOf(section, "command")
   if (shape === "absent") return undefined
-  const at = fieldAt(reading, section, "command")
+  const mistakes = reading.issues.length
   const command =
     shape === "list"
       ? readTexts(reading, section, "command")
       : [readText(reading, section, "command") ?? ""]
-  if (command?.[0] === undefined || command[0] === "") {
+  // What is no text was said already.
+  if (reading.issues.length > mistakes) return undefined
+  const at = fieldAt(reading, section, "command")
+  const program = command?.[0] ?? ""
+  if (program === "") {
     report(reading, at, "must name a program; write command: [program, argument]")
     return undefined
   }
-  if (shape === "scalar" && /\s/.test(command[0])) {
-    const list = command[0].trim().split(/\s+/).join(", ")
-    const message = `is one program and not a shell line; write command: [${list}]`
-    report(reading, fieldAt(reading, section, "command"), message)
+  if (shape === "scalar" && /\s/.test(program)) {
+    const list = program.trim().split(/\s+/).join(", ")
+    report(reading, at, `is one program and not a shell line; write command: [${list}]`)
   }
   return command
 }
