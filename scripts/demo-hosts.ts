@@ -61,7 +61,20 @@ function namespaces(): { hosts: DemoHost[]; remove(): void } {
       const space = `${prefix}-${name}`
       const address = `10.77.0.${index + 1}`
       add(space)
-      ip("link", "add", "eth0", "netns", space, "type", "veth", "peer", "name", name, "netns", bridge)
+      ip(
+        "link",
+        "add",
+        "eth0",
+        "netns",
+        space,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        name,
+        "netns",
+        bridge,
+      )
       ip("-n", bridge, "link", "set", name, "master", "br0", "up")
       ip("-n", space, "addr", "add", `${address}/24`, "dev", "eth0")
       ip("-n", space, "link", "set", "eth0", "up")

@@ -55,7 +55,10 @@ function ask(host: DemoHost, ...args: readonly string[]): string {
 }
 
 function show(host: DemoHost, ...args: readonly string[]): void {
-  for (const line of ask(host, ...args).trimEnd().split("\n")) say(line)
+  for (const line of ask(host, ...args)
+    .trimEnd()
+    .split("\n"))
+    say(line)
 }
 
 interface Health {
@@ -90,7 +93,11 @@ async function survivesOne(host: DemoHost): Promise<Health> {
 }
 
 /** `troupe run` of the example under this run id, shown as it goes; its exit code. */
-function run(host: DemoHost, label: string, place: { directory: string; bundles: string }): { ended: Promise<number> } {
+function run(
+  host: DemoHost,
+  label: string,
+  place: { directory: string; bundles: string },
+): { ended: Promise<number> } {
   const file = join(place.directory, `${label}.yaml`)
   writeFileSync(file, readFileSync(manifest, "utf8").replace(/^run_id: .*$/m, `run_id: ${label}`))
   const args = ["run", file, "--bundle-dir", place.bundles, "--api", host.api]
@@ -101,7 +108,10 @@ function run(host: DemoHost, label: string, place: { directory: string; bundles:
 }
 
 function verify(host: DemoHost, bundle: string): void {
-  const check = execFileSync("sha256sum", ["-c", "--quiet", "SHA256SUMS"], { cwd: bundle, encoding: "utf8" })
+  const check = execFileSync("sha256sum", ["-c", "--quiet", "SHA256SUMS"], {
+    cwd: bundle,
+    encoding: "utf8",
+  })
   say(`sha256sum -c SHA256SUMS: ${check === "" ? "every file is as it was written" : check}`)
   show(host, "bundle", "verify", bundle)
 }
@@ -114,7 +124,12 @@ function bandwidth(bundle: string): string {
 
 interface Shown {
   readonly phase: string
-  readonly tasks: readonly { name: string; node?: string; state: string; attempts: readonly { state: string }[] }[]
+  readonly tasks: readonly {
+    name: string
+    node?: string
+    state: string
+    attempts: readonly { state: string }[]
+  }[]
 }
 
 async function main(): Promise<void> {
@@ -149,7 +164,9 @@ async function play(
   place: { nodes: DemoNode[]; directory: string; bundles: string },
 ): Promise<void> {
   const { nodes, directory, bundles } = place
-  step(`Three nodes start, each with the same command (${mode === "hosts" ? "hosts on a bridge, mDNS" : "loopback, --join"})`)
+  step(
+    `Three nodes start, each with the same command (${mode === "hosts" ? "hosts on a bridge, mDNS" : "loopback, --join"})`,
+  )
   for (const host of hosts) {
     say(`${host.name}$ troupe node start --name ${host.name} ${host.startFlags.join(" ")}`)
     nodes.push(start(host, directory))
@@ -159,7 +176,11 @@ async function play(
   show(nodes[0]!, "cluster", "list")
 
   const stamp = new Date().toISOString().replace(/[:.]/g, "-").slice(0, 19)
-  step(hasIperf ? "A real iperf3 measurement between two of them" : "iperf3 is missing: a TCP throughput program measures instead")
+  step(
+    hasIperf
+      ? "A real iperf3 measurement between two of them"
+      : "iperf3 is missing: a TCP throughput program measures instead",
+  )
   say(`${nodes[0]!.name}$ troupe run ${relative(root, manifest)}`)
   const labelOne = `demo-${stamp}`
   const code = await run(nodes[0]!, labelOne, place).ended
@@ -181,7 +202,9 @@ async function survive(
   const before = await survivesOne(nodes[0]!)
   const leader = nodes.find((node) => node.name === before.leader)!
   const entry = nodes.find((node) => node !== leader)!
-  step(`The same again from ${entry.name}; the leader ${leader.name} is killed with kill -9 in its middle`)
+  step(
+    `The same again from ${entry.name}; the leader ${leader.name} is killed with kill -9 in its middle`,
+  )
   const second = run(entry, label, place)
   await until("the client to run", () => {
     const shown = shownRun(entry, label)
@@ -193,9 +216,13 @@ async function survive(
   say(styleText("red", `kill -9 ${leader.process.pid} (${leader.name}, the leader)`))
   const after = await until("another leader", () => {
     const now = health(entry)
-    return now.leader !== undefined && now.leader !== leader.name && now.survives >= 0 ? now : undefined
+    return now.leader !== undefined && now.leader !== leader.name && now.survives >= 0
+      ? now
+      : undefined
   })
-  say(`${after.leader} leads (seen by the command line after ${Date.now() - killedAt} ms, of which most is its own start)`)
+  say(
+    `${after.leader} leads (seen by the command line after ${Date.now() - killedAt} ms, of which most is its own start)`,
+  )
   const code = await second.ended
   if (code !== 0) throw new Error(`the run ended with exit code ${code}`)
   step("The run ended right without its leader, and its bundle verifies too")
