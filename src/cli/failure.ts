@@ -28,8 +28,7 @@ const excerptColumns = 100
 const remedies: Partial<Record<ErrorCode, string>> = {
   ERR_NO_LEADER: "see: troupe cluster health",
   ERR_UNKNOWN_OUTCOME: "see whether it was accepted: troupe runs list",
-  ERR_PEER_UNREACHABLE:
-    "is a node running there? Start one with: troupe node start, or name another with --api URL",
+  ERR_PEER_UNREACHABLE: "or name the API of a running one: --api URL, or TROUPE_API",
   ERR_BUSY: "try again in a moment",
   ERR_RUN_NOT_FOUND: "see: troupe runs list",
   ERR_NODE_NOT_FOUND: "see: troupe cluster list",
@@ -96,7 +95,10 @@ function detailsOf(error: AnyTroupeError): string[] {
 
 function remedyOf(error: AnyTroupeError): string | undefined {
   if (error.code === "ERR_ADDRESS_IN_USE") {
-    return `choose another with ${error.details.flag}, or stop what listens there`
+    const { flag } = error.details
+    return error.message.includes(flag)
+      ? "or stop what listens there"
+      : `choose another with ${flag}`
   }
   if (error.code === "ERR_NODE_NOT_FOUND" && error.details.nearest !== undefined) {
     return `did you mean ${error.details.nearest}? See: troupe cluster list`

@@ -11,7 +11,7 @@ export function planText(
   spec: ManifestSpec,
   options: { width: number | undefined; paint: Paint },
 ): string {
-  const { network, readiness } = spec
+  const { network } = spec
   const sections = [
     ["Execution Plan\n=============="],
     section(undefined, [
@@ -25,10 +25,7 @@ export function planText(
       ["Server Listen IP", network.serverListenIp],
     ]),
     ...spec.roles.map((role) => roleSection(role, plan)),
-    section("Readiness", [
-      ["Method", readiness.method],
-      ["Timeout", `${readiness.timeoutSeconds}s`],
-    ]),
+    readinessSection(spec.roles),
     section("Post-Run", [
       ["Analyze", plan.placements.some(({ task }) => task === "analyze")],
       ["Diff Baseline", spec.diffBaseline],
@@ -52,6 +49,24 @@ function roleSection(role: RoleSpec, plan: PlanView): string[] {
     ["Interval", role.intervalMs === undefined ? undefined : `${role.intervalMs}ms`],
     ["Command", placement?.command.map(quoted).join(" ")],
   ])
+}
+
+/** In the original's form when all roles that have one share it. */
+function readinessSection(roles: readonly RoleSpec[]): string[] {
+  const given = roles.flatMap(({ name, readiness }) => (readiness ? [{ name, ...readiness }] : []))
+  const [first] = given
+  if (first === undefined) return []
+  const isShared = given.every(
+    ({ method, timeoutSeconds }) =>
+      method === first.method && timeoutSeconds === first.timeoutSeconds,
+  )
+  const fields: readonly Field[] = isShared
+    ? [
+        ["Method", first.method],
+        ["Timeout", `${first.timeoutSeconds}s`],
+      ]
+    : given.map(({ name, method, timeoutSeconds }) => [name, `${method} within ${timeoutSeconds}s`])
+  return section("Readiness", fields)
 }
 
 type Field = readonly [string, string | number | boolean | undefined]

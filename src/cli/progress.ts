@@ -90,14 +90,45 @@ export function eventLine(event: RunEvent, phase: string): string {
   return safeLine(`[${phase}] ${subject} ${words}${node}${tries}${why}`)
 }
 
+/** `-v`: the lines of each event, after the line of the phase that it begins. */
+export function createNarrator(roles: {
+  /** Tasks that others are served by. */
+  readonly servers: ReadonlySet<string>
+  /** Tasks that say when they are ready. */
+  readonly waited: ReadonlySet<string>
+}): (event: RunEvent) => string[] {
+  const begun = new Set<string>()
+  let current = "init"
+  const begin = (phase: string): string[] => {
+    current = phase
+    if (begun.has(phase)) return []
+    begun.add(phase)
+    return [`[${phase}] ${phaseSentences[phase] ?? "Begins"}`]
+  }
+  return (event) => {
+    const { task, type } = event
+    if (type === "run-finished") return [eventLine(event, current), ...begin("done")]
+    if (task === undefined) return [...begin(current), eventLine(event, current)]
+    const phase = phaseOfEvent(task, type, roles.servers)
+    const lines = [...begin(phase), eventLine(event, phase)]
+    if (type !== "task-started" || builtinPattern.test(task)) return lines
+    // What is waited for from now on.
+    if (!roles.servers.has(task)) return [...lines, ...begin("client_done")]
+    return roles.waited.has(task) ? [...lines, ...begin("server_ready")] : lines
+  }
+}
+
 /** The phase that an event of a task belongs to, as the view names them. */
-export function phaseOfEvent(event: RunEvent, servers: ReadonlySet<string>): string {
-  const { task, type } = event
-  if (task === undefined) return type === "run-finished" ? "done" : "init"
+export function phaseOfEvent(
+  task: string,
+  type: RunEvent["type"],
+  servers: ReadonlySet<string>,
+): string {
   if (task.startsWith("stage-")) return "stage"
   if (task.startsWith("collect-")) return "collect"
   if (task === "bundle" || task === "analyze" || task === "diff") return task
-  if (task === "seal") return "done"
+  // Sealing is the end of making the bundle; `done` is when the run is.
+  if (task === "seal") return "bundle"
   if (!servers.has(task)) return type === "task-ended" ? "client_done" : "client_start"
   if (type === "task-ready") return "server_ready"
   return type === "task-stopping" || type === "task-ended" ? "server_stop" : "server_start"

@@ -3,7 +3,7 @@ import type { ManifestSpec } from "../manifests/index.ts"
 import type { Phase, RunEvent, RunView } from "../schema/index.ts"
 import { createLive } from "./live.ts"
 import { type Format, printItem } from "./output.ts"
-import { eventLine, phaseChanges, phaseOfEvent, progressLines } from "./progress.ts"
+import { createNarrator, phaseChanges, progressLines } from "./progress.ts"
 import type { Session } from "./session.ts"
 
 export interface Reporter {
@@ -22,9 +22,11 @@ export function createReporter(
 ): Reporter {
   const { terminal, clock } = session
   const { verbose, format } = options
-  const servers = new Set(
-    options.spec.roles.filter(({ life }) => life === "server").map(({ name }) => name),
-  )
+  const { roles } = options.spec
+  const narrate = createNarrator({
+    servers: new Set(roles.filter(({ life }) => life === "server").map(({ name }) => name)),
+    waited: new Set(roles.filter(({ readiness }) => readiness).map(({ name }) => name)),
+  })
   const live = terminal.live && !verbose ? createLive(terminal, clock) : undefined
   const began = clock.boottime()
   let phases: readonly Phase[] = []
@@ -33,7 +35,7 @@ export function createReporter(
   return {
     onEvent(event) {
       if (format === "jsonl") printItem(terminal, "RunEvent", event)
-      else if (verbose) terminal.tell(eventLine(event, phaseOfEvent(event, servers)))
+      if (verbose) for (const line of narrate(event)) terminal.tell(line)
     },
     onView(view) {
       if (live) {
@@ -44,7 +46,7 @@ export function createReporter(
             elapsedMs: clock.boottime() - began,
           })
         if (!isPaused) live.show(lines)
-      } else {
+      } else if (!verbose) {
         for (const line of phaseChanges(phases, view.phases)) terminal.tell(line)
       }
       phases = view.phases

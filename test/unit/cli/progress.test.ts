@@ -1,6 +1,7 @@
 /** A run's view as lines. */
 import { expect, test } from "vitest"
 import {
+  createNarrator,
   eventLine,
   phaseChanges,
   phaseOfEvent,
@@ -130,12 +131,41 @@ test.each([
   ["stage-server", "task-ended", "stage"],
   ["collect-server", "task-started", "collect"],
   ["bundle", "task-started", "bundle"],
-  ["seal", "task-ended", "done"],
-  [undefined, "run-accepted", "init"],
-  [undefined, "run-finished", "done"],
+  ["seal", "task-ended", "bundle"],
 ] as const)("%s %s is of phase %s", (task, type, phase) => {
-  const event = { id: "7-1", at: 0, type, ...(task !== undefined && { task }) }
-  expect(phaseOfEvent(event, new Set(["server"]))).toBe(phase)
+  expect(phaseOfEvent(task, type, new Set(["server"]))).toBe(phase)
+})
+
+test("-v tells a phase when it begins, before the event that begins it", () => {
+  const narrate = createNarrator({ servers: new Set(["server"]), waited: new Set(["server"]) })
+  const told = (
+    [
+      ["run-accepted", undefined],
+      ["task-assigned", "server"],
+      ["task-started", "server"],
+      ["task-ready", "server"],
+      ["task-started", "client"],
+      ["task-ended", "client"],
+      ["run-ending", undefined],
+      ["run-finished", undefined],
+    ] as const
+  ).flatMap(([type, task]) => narrate({ id: "1-1", at: 0, type, ...(task && { task }) }))
+  expect(told).toEqual([
+    "[init] Initializing run",
+    "[init] run accepted",
+    "[server_start] Starting server",
+    "[server_start] task server assigned",
+    "[server_start] task server started",
+    "[server_ready] Waiting for server readiness",
+    "[server_ready] task server ready",
+    "[client_start] Starting client",
+    "[client_start] task client started",
+    "[client_done] Waiting for client completion",
+    "[client_done] task client ended",
+    "[client_done] run ending",
+    "[client_done] run finished",
+    "[done] Run complete",
+  ])
 })
 
 test.each([
