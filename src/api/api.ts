@@ -216,6 +216,8 @@ function answerProblem(
   if (internal && !(error instanceof ClientLeft)) {
     parts.logger.error("request failed", { route, method: request.method, error })
   }
+  // Also where no hook of ours has run, as for a URL that cannot be read.
+  reply.header("troupe-node", encodeURIComponent(parts.face.name))
   if (retryAfterS !== undefined) reply.header("retry-after", retryAfterS)
   if (body.code === "ERR_MEDIA_TYPE")
     reply.header("accept-post", "application/json, application/yaml")

@@ -1,10 +1,16 @@
 /** Streams of an answer: bytes that wait for their reader, and a sign of life while there are none. */
 import { Readable } from "node:stream"
-import type { Clock } from "../platform/index.ts"
+import type { Clock, Logger } from "../platform/index.ts"
+import { ClientLeft } from "./waits.ts"
 
-/** As a body: the next piece is asked for only when the reader took the last one. */
-export function bodyOf(pieces: AsyncIterable<string | Uint8Array>): Readable {
-  return Readable.from(pieces, { objectMode: true, highWaterMark: 1 })
+/** As a body: the next piece is asked for only when the reader took the last one. When the source breaks, the
+ *  connection is cut; the status is long sent, so the log is the only other place that can tell. */
+export function bodyOf(pieces: AsyncIterable<string | Uint8Array>, logger: Logger): Readable {
+  const body = Readable.from(pieces, { objectMode: true, highWaterMark: 1 })
+  body.once("error", (error) => {
+    if (!(error instanceof ClientLeft)) logger.warn("an answer broke off", { error })
+  })
+  return body
 }
 
 /** `pieces`, and `beat` whenever none came for `everyMs`. */

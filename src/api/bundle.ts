@@ -4,7 +4,7 @@ import { bodyOf } from "./backpressure.ts"
 import type { App, RouteContext } from "./context.ts"
 import { bytesBody, problemResponse, RunParams } from "./schemas.ts"
 
-export function bundleRoutes(app: App, { face, waits }: RouteContext): void {
+export function bundleRoutes(app: App, { face, waits, logger }: RouteContext): void {
   const schema = {
     operationId: "readBundle",
     summary: "The run's bundle, a tar of `<label>/…`",
@@ -31,7 +31,7 @@ export function bundleRoutes(app: App, { face, waits }: RouteContext): void {
       // A bundle never changes once its hashes are written, but a label may name a newer run tomorrow.
       .header("cache-control", "no-cache")
       .header("troupe-run", run.id)
-    return reply.send(bodyOf(read))
+    return reply.send(bodyOf(read, logger))
   })
 }
 

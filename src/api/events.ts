@@ -85,7 +85,7 @@ export function eventRoutes(app: App, context: RouteContext): void {
       everyMs: heartbeatMs,
       beat: format.heartbeat,
     })
-    return reply.send(bodyOf(pieces))
+    return reply.send(bodyOf(pieces, context.logger))
   })
 }
 
@@ -124,7 +124,10 @@ async function* messages(source: Source, first: EventPage): AsyncGenerator<Messa
     }
     if (page.ended) return
     const { last } = page
-    page = await patiently(() => readPage(source, last, pageWaitMs), patience)
+    page = await patiently(() => readPage(source, last, pageWaitMs), {
+      ...patience,
+      isEmpty: ({ events, ended }) => events.length === 0 && !ended,
+    })
   }
 }
 

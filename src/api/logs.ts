@@ -44,7 +44,8 @@ export function logRoutes(app: App, context: RouteContext): void {
       .header("troupe-attempt", first.attempt)
       .header("troupe-log-offset", first.offset)
       .header("troupe-log-node", encodeURIComponent(first.node))
-    return reply.send(bodyOf(pieces(source, first, request.query.follow === "true")))
+    const body = pieces(source, first, request.query.follow === "true")
+    return reply.send(bodyOf(body, context.logger))
   })
 }
 
@@ -81,6 +82,9 @@ async function* pieces(
     if (data.length > 0) yield data
     if (piece.ended || (!follow && data.length === 0)) return
     const at = { attempt, offset: piece.next, waitMs: follow ? pieceWaitMs : 0 }
-    piece = await patiently(() => readPiece(source, at), patience)
+    piece = await patiently(() => readPiece(source, at), {
+      ...patience,
+      isEmpty: ({ offset, next, ended }) => follow && offset === next && !ended,
+    })
   }
 }

@@ -17,7 +17,7 @@ import { eventStream, type LogQuery, logStream, type RunMessage } from "./stream
 import { realTiming, type Timing } from "./timing.ts"
 import { type Ask, createTransport } from "./transport.ts"
 
-export type { RunMessage } from "./streams.ts"
+export type { LogQuery, RunMessage } from "./streams.ts"
 
 export interface ClientOptions {
   /** One or several nodes of one cluster, e.g. `http://127.0.0.1:8770`; any of them answers. */

@@ -4,6 +4,7 @@ export {
   type Client,
   type ClientOptions,
   createClient,
+  type LogQuery,
   type RunMessage,
   type Submitted,
 } from "./client.ts"

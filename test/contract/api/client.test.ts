@@ -120,6 +120,28 @@ test("a bundle with its digest; bytes up and down", async () => {
   })
 })
 
+test("an upload that is refused in its middle stops its source and tells why", async () => {
+  const { url, face } = await serve()
+  const client = createClient({ baseUrl: url })
+  let given = 0
+  const left = Promise.withResolvers<void>()
+  async function* pieces() {
+    try {
+      for (; given < 100_000; given++) yield new Uint8Array(64 * 1024)
+    } finally {
+      left.resolve()
+    }
+  }
+  const busy = { what: "disk", retryAfterMs: 5000 }
+  face.fail("putBlob", new TroupeError("ERR_BUSY", "the disk is full", busy))
+  await expect(client.putBlob(sha256("x"), pieces())).rejects.toMatchObject({
+    code: "ERR_BUSY",
+    details: busy,
+  })
+  await left.promise
+  expect(given).toBeLessThan(100_000)
+})
+
 test("events go on over cut connections, each once, until the last", async () => {
   const { port, face } = await serve()
   const line = await relay(port)

@@ -240,3 +240,20 @@ test("a reader that never reads holds its own stream back and nobody else's", as
   expect(before).toBeLessThan(20)
   expect(await collect(await fetch(`${url}/v1/runs/r-12/events`))).toHaveLength(total + 1)
 })
+
+test("a node that answers at once that there is nothing is not asked in a hurry", async () => {
+  const clock = new ManualClock()
+  const { url, face } = await serve({ clock })
+  face.addRun(aRun())
+  face.isHasty = true
+  const messages = read(await fetch(`${url}/v1/runs/r-12/events`))
+  const questions = () => face.calls.filter((call) => call.method === "readEvents").length
+  for (const count of [2, 3, 4]) {
+    await clock.waitForTimer(250)
+    expect(questions()).toBe(count)
+    clock.advance(250)
+  }
+  // The question that the last advance let go comes after this line, and so sees it.
+  const last = face.emit("r-12", { type: "run-finished" })
+  expect((await next(messages)).id).toBe(last)
+})

@@ -95,6 +95,7 @@ test.each(["/v1/runs/%zz", `/v1/runs/${"a".repeat(600)}`, "/v1/runs/..%2f..%2fet
     expect(answer.status).toBeGreaterThanOrEqual(400)
     expect(answer.status).toBeLessThan(500)
     expect(Problem.parse(await answer.json()).status).toBe(answer.status)
+    expect(answer.headers.get("troupe-node")).toBe("ada")
     expect(logged).toEqual([])
   },
 )
