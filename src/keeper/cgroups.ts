@@ -27,9 +27,10 @@ export interface Cgroups {
   close(): void
 }
 
-/** Tries v2 (`cgroup.kill`), then v1's freezer, then pids. Undefined where none is writable. */
-export function findCgroups(name: string): Cgroups | undefined {
+/** Tries v2 (`cgroup.kill`), then v1's freezer, then pids, or only the one asked for. Undefined where none is writable. */
+export function findCgroups(name: string, only?: string): Cgroups | undefined {
   for (const root of candidates()) {
+    if (only !== undefined && root.kind !== only) continue
     const base = join(root.directory, name)
     if (isUsable(root, base)) return cgroupsIn(root, base)
   }
@@ -177,7 +178,8 @@ function killListed(path: string): void {
     try {
       process.kill(pid, "SIGKILL")
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== "ESRCH" && code !== "EPERM") throw error
     }
   }
 }

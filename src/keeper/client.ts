@@ -1,7 +1,7 @@
 /** The node's side of the keeper: connects, starts it when there is none, and connects again by itself. */
 import { readFileSync } from "node:fs"
 import type { Clock, Logger, Timer } from "../platform/index.ts"
-import { TroupeError } from "../schema/index.ts"
+import { isTroupeError, TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 import { Connection, keeperError } from "./connection.ts"
 import { keeperCommand, spawnKeeper } from "./launcher.ts"
@@ -19,7 +19,9 @@ export interface KeeperOptions {
 }
 
 const startTimeoutMs = 15_000
+/** For so long a keeper may take to come up before another one is started. */
 const spawnAgainMs = 3000
+const respawnPauseMs = 200
 const retryMs = { first: 10, max: 1000 }
 const rank = { accepted: 0, started: 1, ready: 2, ended: 3 }
 
@@ -52,7 +54,8 @@ export class KeeperClient {
       await this.#connecting
     } catch (error) {
       await this.stop()
-      throw error
+      if (!limit.aborted) throw error
+      throw keeperError(`not up within ${startTimeoutMs} ms; its log is ${this.#paths.log}`, error)
     }
   }
 
@@ -73,8 +76,8 @@ export class KeeperClient {
       try {
         return await this.#connect()
       } catch (error) {
-        const isVersion = error instanceof TroupeError && error.message.includes("version")
-        if (signal.aborted || isVersion) throw error
+        // Waiting does not change a keeper's version.
+        if (signal.aborted || (isTroupeError(error) && error.code === "ERR_PROTOCOL")) throw error
       }
       await this.#options.clock.sleep(pause, { signal })
     }
@@ -97,7 +100,10 @@ export class KeeperClient {
     this.#connection = connection
     this.#failures = 0
     // Changes that arrive before the list is complete are in order with it: the stream is one.
-    for (const attempt of await this.list()) this.#take(attempt)
+    const list = await this.list()
+    const known = new Set(list.map(keyOf))
+    for (const key of this.#seen.keys()) if (!known.has(key)) this.#seen.delete(key)
+    for (const attempt of list) this.#take(attempt)
   }
 
   #socketPath(): string {
@@ -113,7 +119,10 @@ export class KeeperClient {
     if (clock.boottime() - this.#spawnedAt < spawnAgainMs) return
     this.#spawnedAt = clock.boottime()
     logger.info("starting the keeper", { directory })
-    spawnKeeper(directory, command ?? keeperCommand())
+    spawnKeeper(directory, command ?? keeperCommand(), () => {
+      // It found another one there, or left, or fell over: the next may come soon, not at once.
+      this.#spawnedAt = clock.boottime() - spawnAgainMs + respawnPauseMs
+    })
   }
 
   #lost(connection: Connection | undefined): void {

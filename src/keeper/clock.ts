@@ -1,9 +1,12 @@
-/** The keeper's own small clock. platform's door would bring the logger's and the checker's libraries into this program. */
+/** The keeper's own small clock, and the shape of its log. platform's door would bring the logger's and the checker's libraries into this program. */
 import { uptime } from "node:os"
 import type { Clock } from "../platform/index.ts"
 
 /** The part of platform's Clock that the keeper uses. */
 export type KeeperClock = Pick<Clock, "now" | "boottime" | "after" | "every">
+
+/** One line into the keeper's log: a constant sentence and its fields. */
+export type KeeperLog = (message: string, fields?: Record<string, unknown>) => void
 
 export function createKeeperClock(): KeeperClock {
   return {

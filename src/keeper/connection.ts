@@ -58,16 +58,15 @@ export class Connection {
     })
   }
 
-  /** Dials and agrees on the version. Rejects with the system's error when nobody listens. */
+  /** Dials and agrees on the version (ERR_PROTOCOL). Rejects with the system's error when nobody listens. */
   static async open(path: string, parts: ConnectionParts): Promise<Connection> {
     const socket = await dial(path, parts.clock)
     const connection = new Connection(socket, parts)
     const hello = await connection.call({ op: "hello", version: protocolVersion }, "hello")
     if (hello.version !== protocolVersion) {
       connection.close()
-      throw keeperError(
-        `the keeper (pid ${hello.pid}) speaks version ${hello.version}, this node ${protocolVersion}`,
-      )
+      const reason = `keeper ${hello.pid} speaks version ${hello.version}, this node ${protocolVersion}`
+      throw new TroupeError("ERR_PROTOCOL", reason, { where: "keeper", reason })
     }
     return connection
   }
@@ -136,8 +135,8 @@ function dial(path: string, clock: Clock): Promise<Socket> {
   })
 }
 
-export function keeperError(reason: string): TroupeError<"ERR_KEEPER"> {
-  return new TroupeError("ERR_KEEPER", `keeper: ${reason}`, { reason })
+export function keeperError(reason: string, cause?: unknown): TroupeError<"ERR_KEEPER"> {
+  return new TroupeError("ERR_KEEPER", `keeper: ${reason}`, { reason }, { cause })
 }
 
 // The keeper names a code of our table and sends that code's details.

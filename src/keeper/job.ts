@@ -4,7 +4,7 @@ import type { Timer } from "../platform/index.ts"
 import type { Ending } from "../schema/index.ts"
 import type { LaunchSpec } from "../wire/index.ts"
 import type { Cgroups } from "./cgroups.ts"
-import type { KeeperClock } from "./clock.ts"
+import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { seenEnding, type Stop, unseenEnding } from "./outcome.ts"
 import type { AttemptFiles } from "./paths.ts"
 import { isAlive, type ProcessId } from "./process-table.ts"
@@ -30,10 +30,15 @@ export interface JobParts {
   readonly ready: (at: number) => void
   readonly stopping: (stop: Stop) => void
   readonly ended: (ending: Ending) => void
+  readonly log: KeeperLog
 }
 
 const settlePollMs = 50
 const killAgainMs = 200
+/** Deadlines nearer than this get a timer of their own. */
+const preciseMs = 60_000
+/** Rounds of KILL after which it is said that something does not die. */
+const killRoundsSaid = 25
 
 export class Job {
   readonly #order: JobOrder
@@ -41,12 +46,14 @@ export class Job {
   #tree: Tree
   #readiness: ReadinessWatch | undefined
   #deadline: Timer | undefined
+  #deadlineAt: number | undefined
   #next: Timer | undefined
   #stop: Stop | undefined
   /** By the boot-time clock; set while its tree is being ended. */
   #killAt: number | undefined
   #exit: { readonly exit: Exit | undefined; readonly at: number } | undefined
   #over = false
+  #killRounds = 0
   readonly #dropped = { stdout: 0, stderr: 0 }
 
   constructor(order: JobOrder, parts: JobParts) {
@@ -60,10 +67,10 @@ export class Job {
     const { spec, files, startedAt, readyAt } = this.#order
     const { clock } = this.#parts
     if (spec.deadlineMs !== undefined) {
-      const left = startedAt + spec.deadlineMs - clock.now()
-      this.#deadline = longTimer(clock, left, () =>
-        this.#stopItself(`deadline of ${spec.deadlineMs! / 1000} s reached`),
-      )
+      const left = Math.max(0, startedAt + spec.deadlineMs - clock.now())
+      this.#deadlineAt = clock.boottime() + left
+      // Timers stand still while the machine sleeps: `watch` sees to the rest.
+      if (left < preciseMs) this.#deadline = clock.after(left, () => this.#endAtDeadline())
     }
     if (spec.readiness && readyAt === undefined) {
       this.#readiness = watchReadiness(spec.readiness, {
@@ -73,6 +80,11 @@ export class Job {
         failed: (reason) => this.#stopItself(reason),
       })
     }
+  }
+
+  #endAtDeadline(): void {
+    if (this.#stop || this.#exit) return
+    this.#stopItself(`deadline of ${(this.#order.spec.deadlineMs ?? 0) / 1000} s reached`)
   }
 
   #stopItself(reason: string): void {
@@ -146,9 +158,15 @@ export class Job {
   }
 
   #kill(): void {
-    const { cgroups } = this.#parts
+    const { cgroups, log } = this.#parts
     if (this.#tree.cgroup !== undefined) cgroups?.kill(this.#tree.cgroup)
-    signalAll(treeMembers(this.#tree, cgroups), "SIGKILL")
+    const members = treeMembers(this.#tree, cgroups)
+    signalAll(members, "SIGKILL")
+    // Stuck in the kernel, or of a user whom this keeper may not signal.
+    if (++this.#killRounds === killRoundsSaid) {
+      const { run, task, fence } = this.#order.spec
+      log("processes do not die", { run, task, fence, pids: members.map(({ pid }) => pid) })
+    }
   }
 
   #isEmpty(): boolean {
@@ -169,6 +187,8 @@ export class Job {
 
   /** Called a few times a second while it runs. */
   watch(): void {
+    const due = this.#deadlineAt !== undefined && this.#parts.clock.boottime() >= this.#deadlineAt
+    if (due) this.#endAtDeadline()
     this.#cap("stdout")
     this.#cap("stderr")
     if (this.#order.adopted && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)
@@ -196,19 +216,4 @@ export class Job {
 /** What stands at the end of a stream that was cut. */
 export function cutMarker(keptBytes: number, droppedBytes: number): string {
   return `\n[troupe: output was cut after ${keptBytes} bytes; at least ${droppedBytes} more were dropped]\n`
-}
-
-// setTimeout takes at most 2^31 - 1 ms: a longer one would fire at once.
-const timerMsMax = 2_000_000_000
-function longTimer(clock: KeeperClock, ms: number, run: () => void): Timer {
-  let timer = clock.after(0, () => undefined)
-  const wait = (left: number) => {
-    timer.cancel()
-    timer =
-      left <= timerMsMax
-        ? clock.after(Math.max(0, left), run)
-        : clock.after(timerMsMax, () => wait(left - timerMsMax))
-  }
-  wait(ms)
-  return { cancel: () => timer.cancel() }
 }

@@ -23,7 +23,11 @@ export function keeperCommand(): readonly string[] {
 }
 
 /** Starts it and returns; it opens its socket when it is up, or leaves when another one holds the directory. */
-export function spawnKeeper(directory: string, command: readonly string[]): void {
+export function spawnKeeper(
+  directory: string,
+  command: readonly string[],
+  exited: () => void,
+): void {
   const paths = keeperPaths(directory)
   mkdirSync(paths.root, { recursive: true, mode: 0o700 })
   if ((statSync(paths.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) {
@@ -39,6 +43,7 @@ export function spawnKeeper(directory: string, command: readonly string[]): void
     })
     // Whether it came up is seen at its socket; its own words stand in its log.
     child.on("error", () => undefined)
+    child.on("exit", exited)
     child.unref()
   } finally {
     closeSync(log)

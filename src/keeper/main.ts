@@ -1,7 +1,8 @@
-/** The keeper program: `node main.ts <data directory> [linger ms]`. Owns this data directory's jobs and outlives the node. */
+/** The keeper program: owns a data directory's jobs and outlives the node that started it. */
 import { spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
+import { parseArgs } from "node:util"
 import type { Timer } from "../platform/index.ts"
 import { Book } from "./book.ts"
 import { findCgroups } from "./cgroups.ts"
@@ -13,7 +14,8 @@ import { keeperPaths, shortHash, socketPath } from "./paths.ts"
 import { readBootId } from "./process-table.ts"
 import { KeeperServer } from "./server.ts"
 import { LocalSpawner } from "./spawner.ts"
-import { makeFolders } from "./staging.ts"
+import { makeFolders, removeOrphans } from "./staging.ts"
+import { Sweeper } from "./sweeper.ts"
 import { Supervisor } from "./supervisor.ts"
 
 /** Another keeper holds the lock: the client that started us finds it. */
@@ -25,7 +27,15 @@ function log(message: string, fields: Record<string, unknown> = {}): void {
   process.stderr.write(`${JSON.stringify(line)}\n`)
 }
 
-async function main(directory: string, lingerMs: number): Promise<void> {
+interface Options {
+  readonly directory: string
+  /** Without clients and live jobs it leaves after this. */
+  readonly lingerMs: number
+  /** Only this kind of cgroup, or `session` for none. */
+  readonly trees: string | undefined
+}
+
+async function main({ directory, lingerMs, trees }: Options): Promise<void> {
   process.title = "troupe-keeper"
   const paths = keeperPaths(directory)
   mkdirSync(paths.root, { recursive: true, mode: 0o700 })
@@ -46,13 +56,14 @@ async function main(directory: string, lingerMs: number): Promise<void> {
   const journal = new Journal(paths.journal)
   await journal.rewrite(() => book.records())
 
-  const cgroups = findCgroups(`troupe-${shortHash(paths.root)}`)
+  const cgroups = findCgroups(`troupe-${shortHash(paths.root)}`, trees)
   const setpriv = findSetpriv()
   const supervisor: Supervisor = new Supervisor(book, {
     paths,
     clock,
     journal,
     cgroups,
+    sweeper: cgroups ? undefined : new Sweeper(clock),
     bootId,
     setpriv,
     log,
@@ -104,6 +115,7 @@ async function main(directory: string, lingerMs: number): Promise<void> {
   if (socket.short) prepareShort(socket.path, paths.socketPointer)
   await server.listen(socket.path)
   leaveIfIdle()
+  await removeOrphans(paths, supervisor.files(), clock.now())
   process.on("SIGTERM", () => void leave())
   process.on("SIGHUP", () => undefined)
   log("keeper started", { bootId, trees: cgroups?.kind ?? "session", known: supervisor.known })
@@ -123,9 +135,14 @@ function findSetpriv(): string | undefined {
   return tried.status === 0 ? command.file : undefined
 }
 
-const [directory, linger] = process.argv.slice(2)
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { "linger-ms": { type: "string" }, trees: { type: "string" } },
+})
+const [directory] = positionals
 if (directory === undefined) {
-  process.stderr.write("usage: keeper <data directory> [linger ms]\n")
+  process.stderr.write("usage: keeper [--linger-ms N] [--trees KIND] <data directory>\n")
   process.exit(2)
 }
-await main(directory, linger === undefined ? lingerDefaultMs : Number(linger))
+const lingerMs = Number(values["linger-ms"] ?? lingerDefaultMs)
+await main({ directory, lingerMs, trees: values.trees })

@@ -12,6 +12,8 @@ export interface KeeperPaths {
   readonly out: string
   /** Directories of the attempts that have one. */
   readonly dir: string
+  /** Where the others start. */
+  readonly work: string
   /** Holds the socket's real path when the usual one is too long. */
   readonly socketPointer: string
 }
@@ -24,6 +26,7 @@ export function keeperPaths(directory: string): KeeperPaths {
     log: join(root, "keeper.log"),
     out: join(root, "out"),
     dir: join(root, "dir"),
+    work: join(resolve(directory), "work"),
     socketPointer: join(root, "socket.path"),
   }
 }

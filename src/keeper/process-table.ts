@@ -87,15 +87,16 @@ export function readNonce(pid: number): string | undefined {
   return environment.toString("latin1", at + nonceMark.length, end < 0 ? undefined : end)
 }
 
-/** Signals a process if it still is the one that was meant; false when it is gone. */
+/** Signals a process if it still is the one that was meant; false when it did not get it. */
 export function signalProcess(id: ProcessId, signal: NodeJS.Signals): boolean {
   if (!isAlive(id)) return false
   try {
     process.kill(id.pid, signal)
     return true
   } catch (error) {
-    // ESRCH: it went between the look and the kill. EPERM (a job that changed user) is worth knowing.
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false
+    // It went between the look and the kill, or it changed its user and is out of our reach: then it stays a member.
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "ESRCH" || code === "EPERM") return false
     throw error
   }
 }

@@ -2,6 +2,7 @@
 import { chmodSync, rmSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
 import type { KeeperAttempt } from "../wire/index.ts"
+import type { KeeperLog } from "./clock.ts"
 import {
   decodeRequest,
   encodeReply,
@@ -17,7 +18,7 @@ import type { Supervisor } from "./supervisor.ts"
 export interface ServerParts {
   readonly supervisor: Supervisor
   readonly status: () => Omit<KeeperStatus, "version" | "pid">
-  readonly log: (message: string, fields?: Record<string, unknown>) => void
+  readonly log: KeeperLog
   /** Number of clients, whenever it changes. */
   readonly clients: (count: number) => void
   /** Asked to leave: whether it will. */

@@ -1,6 +1,6 @@
 /** An attempt's own directory and the files that are laid into it. */
 import { constants, mkdirSync, renameSync } from "node:fs"
-import { chmod, copyFile, mkdir, rm } from "node:fs/promises"
+import { chmod, copyFile, lstat, mkdir, readdir, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { type AttemptFiles, insideOf, type KeeperPaths } from "./paths.ts"
 
@@ -38,7 +38,28 @@ export async function removeFiles(files: AttemptFiles): Promise<void> {
 
 /** Makes the folders that hold outputs and directories. */
 export function makeFolders(paths: KeeperPaths): void {
-  for (const path of [paths.out, paths.dir]) mkdirSync(path, { recursive: true, mode: 0o700 })
+  for (const path of [paths.out, paths.dir, paths.work]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+  }
+}
+
+/** Outputs that outlived their attempt (forgotten with `files: false`, or a journal that was lost) go after a while. */
+const orphanMs = 30 * 24 * 3600 * 1000
+
+/** Removes old outputs that belong to no known attempt. */
+export async function removeOrphans(
+  paths: KeeperPaths,
+  known: ReadonlySet<string>,
+  now: number,
+): Promise<void> {
+  for (const folder of [paths.out, paths.dir]) {
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name)
+      if (known.has(path)) continue
+      const { mtimeMs } = await lstat(path)
+      if (now - mtimeMs > orphanMs) await rm(path, { recursive: true, force: true })
+    }
+  }
 }
 
 /** Puts everything of the cluster that is left into a folder of its own; answers its path. */

@@ -5,8 +5,7 @@ import type { Ending } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 import { type Attempt, attemptKey, attemptsMax, type Book, taskKey } from "./book.ts"
 import type { Cgroups } from "./cgroups.ts"
-import type { KeeperClock } from "./clock.ts"
-import { findCommand } from "./command.ts"
+import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { Job } from "./job.ts"
 import type { Journal, JournalRecord } from "./journal.ts"
 import { notStarted, type Stop, unseenEnding } from "./outcome.ts"
@@ -14,8 +13,11 @@ import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
 import type { ProcessId } from "./process-table.ts"
 import { pageMax, Refusal, type Target } from "./protocol.ts"
 import type { Exit, Spawner } from "./spawner.ts"
-import { leaveCluster, removeFiles, stageFiles } from "./staging.ts"
+import { cgroupOf, prepareOrder } from "./preparation.ts"
+import { leaveCluster, removeFiles } from "./staging.ts"
+import type { Sweeper } from "./sweeper.ts"
 import { findByNonce, isSameJob } from "./tree.ts"
+import { viewOf } from "./view.ts"
 
 export interface SupervisorParts {
   readonly paths: KeeperPaths
@@ -24,11 +26,13 @@ export interface SupervisorParts {
   readonly spawner: Spawner
   readonly cgroups: Cgroups | undefined
   readonly bootId: string
+  /** Where no cgroup holds a job's processes together. */
+  readonly sweeper: Sweeper | undefined
   /** What every job's environment begins with. */
   readonly environment: Readonly<Record<string, string>>
   /** Path of setpriv, when a job can be made to die with the keeper. */
   readonly setpriv: string | undefined
-  readonly log: (message: string, fields?: Record<string, unknown>) => void
+  readonly log: KeeperLog
   readonly changed: (attempt: KeeperAttempt) => void
 }
 
@@ -162,31 +166,11 @@ export class Supervisor {
 
   /** Undefined when it runs; else one sentence why not. */
   async #spawn(attempt: Attempt): Promise<string | undefined> {
-    const { spec, nonce } = attempt
-    const { paths, spawner, cgroups, setpriv, environment, clock } = this.#parts
-    const files = attemptFiles(paths, spec)
-    if (spec.directory) {
-      const problem = await stageFiles(files.directory, spec.files)
-      if (problem !== undefined) return problem
-    }
-    const env = { ...environment, ...spec.env, TROUPE_NONCE: nonce }
-    const cwd = spec.cwd ?? (spec.directory ? files.directory : paths.root)
-    const command = findCommand(spec.argv[0] ?? "", cwd, env)
-    if ("problem" in command) return command.problem
-    const dies = spec.onKeeperDeath === "die" && setpriv !== undefined
+    const { spec } = attempt
+    const { spawner, clock } = this.#parts
+    const order = await prepareOrder(attempt, this.#parts)
+    if (typeof order === "string") return order
     if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
-    const cgroup = cgroups?.pathOf(shortHash(`${attemptKey(spec)}\n${nonce}`))
-    const order = {
-      file: dies ? setpriv : command.file,
-      argv: dies
-        ? [setpriv, "--pdeathsig", "KILL", "--", command.file, ...spec.argv.slice(1)]
-        : spec.argv,
-      cwd,
-      env,
-      cgroup,
-      stdout: files.stdout,
-      stderr: files.stderr,
-    }
     const early: Exit[] = []
     let job: Job | undefined
     const spawned = await spawner.spawn(order, (exit) => {
@@ -198,7 +182,7 @@ export class Supervisor {
     const target = targetOf(spec)
     this.#note({ type: "started", ...target, ...spawned.process, at })
     job = this.#supervise(attempt, spawned.process, {
-      cgroup: spawned.caged ? cgroup : undefined,
+      cgroup: spawned.caged ? order.cgroup : undefined,
       adopted: false,
     })
     this.#changed(attempt)
@@ -213,7 +197,7 @@ export class Supervisor {
     how: { readonly cgroup: string | undefined; readonly adopted: boolean },
   ): Job {
     const { spec, nonce, startedAt, readyAt } = attempt
-    const { clock, cgroups, paths } = this.#parts
+    const { clock, cgroups, paths, log } = this.#parts
     const target = targetOf(spec)
     const key = attemptKey(spec)
     const job = new Job(
@@ -229,6 +213,7 @@ export class Supervisor {
       {
         clock,
         cgroups,
+        log,
         ready: (at) => {
           this.#note({ type: "ready", ...target, at })
           this.#changed(attempt)
@@ -236,6 +221,7 @@ export class Supervisor {
         stopping: (stop) => this.#note({ type: "stopping", ...target, ...stop }),
         ended: (ending) => {
           this.#jobs.delete(key)
+          this.#parts.sweeper?.ended(nonce)
           void this.#end(attempt, ending)
         },
       },
@@ -369,7 +355,7 @@ export class Supervisor {
       open.filter((one) => !one.process && one.bootId === this.#parts.bootId).map((o) => o.nonce),
     )
     const byNonce = lost.size === 0 ? new Map<string, ProcessId>() : findByNonce(lost)
-    for (const attempt of open) await this.#recoverOne(attempt, byNonce.get(attempt.nonce))
+    await Promise.all(open.map((one) => this.#recoverOne(one, byNonce.get(one.nonce))))
   }
 
   async #recoverOne(attempt: Attempt, found: ProcessId | undefined): Promise<void> {
@@ -389,7 +375,7 @@ export class Supervisor {
     }
     const same = isSameJob(attempt.process, nonce)
     log(same ? "job found again" : "job is gone", { ...target, ...attempt.process })
-    const cgroup = cgroups?.pathOf(shortHash(`${attemptKey(spec)}\n${nonce}`))
+    const cgroup = cgroupOf(attempt, cgroups)
     const job = this.#supervise(attempt, attempt.process, { cgroup, adopted: true })
     if (stop) job.stop(stop)
     else if (same && spec.onKeeperDeath === "die") {
@@ -399,34 +385,19 @@ export class Supervisor {
 
   // ---------------------------------------------------------------- views
 
+  /** Every output file and directory that an attempt still claims. */
+  files(): ReadonlySet<string> {
+    return new Set(
+      this.#book.all().flatMap(({ spec }) => Object.values(attemptFiles(this.#parts.paths, spec))),
+    )
+  }
+
   #changed(attempt: Attempt): void {
     this.#parts.changed(this.view(attempt))
   }
 
   view(attempt: Attempt): KeeperAttempt {
-    const { spec, process, startedAt, readyAt, ending, ended } = attempt
-    const files = attemptFiles(this.#parts.paths, spec)
-    const state = ended
-      ? "ended"
-      : readyAt !== undefined
-        ? "ready"
-        : process
-          ? "started"
-          : "accepted"
-    return {
-      ...targetOf(spec),
-      attempt: spec.attempt,
-      state,
-      ...(process && { pid: process.pid }),
-      ...(startedAt !== undefined && { startedAt }),
-      ...(readyAt !== undefined && { readyAt }),
-      ...(ended && { ending }),
-      stdout: files.stdout,
-      stderr: files.stderr,
-      ...(spec.directory && { directory: files.directory }),
-      outputBytesMax: spec.outputBytesMax,
-      ...(spec.onKeeperDeath === "die" && { diesWithKeeper: this.#parts.setpriv !== undefined }),
-    }
+    return viewOf(attempt, this.#parts)
   }
 }
 

@@ -18,6 +18,7 @@ import { keeperCommand } from "../../../src/keeper/index.ts"
 import { keeperPaths } from "../../../src/keeper/paths.ts"
 import { isAlive, readBootId, readStat } from "../../../src/keeper/process-table.ts"
 import { createClock } from "../../../src/platform/index.ts"
+import { printed, readyBy, shell } from "./jobs.ts"
 import * as scripts from "./scripts.ts"
 import { type RealWorld, realWorld, type Script, type Watched } from "./worlds.ts"
 
@@ -29,55 +30,11 @@ beforeEach(async () => {
 })
 afterEach(async () => await world.end())
 
-const shell = (text: string): Script => ({ argv: ["sh", "-c", text], fake: {} })
-
 async function run(script: Script, more = {}) {
   const order = world.order(script, more)
   const seen = await node.port.launch(order)
   return { order, seen }
 }
-const readyBy = (pattern: string) => ({
-  readiness: { method: "stdout_match", pattern, timeoutMs: 10_000 } as const,
-})
-
-/** Pids that a job printed, one a line, with the start times by which they are known. */
-function printed(text: string) {
-  return text
-    .split("\n")
-    .filter((line) => /^\d+$/.test(line))
-    .map((line) => ({ pid: Number(line), ticks: readStat(Number(line))?.ticks ?? "gone" }))
-}
-
-test("stopping a task ends its whole tree: forks, double forks in sessions of their own, the deaf", async () => {
-  const { order } = await run(
-    shell(`
-      trap '' TERM
-      sh -c 'trap "" TERM; echo $$; while :; do sleep 100; done' &
-      setsid sh -c 'trap "" TERM; echo $$; (setsid env -i sleep 1000 & echo $!); sleep 1000' &
-      while :; do sleep 0.01; [ "$(wc -l < /proc/$$/fd/1)" -ge 3 ] && break; done
-      echo all
-      while :; do sleep 100; done
-    `),
-    readyBy("all"),
-  )
-  await node.reached(order, "ready")
-  const tree = printed(await node.text(order))
-  expect(tree).toHaveLength(3)
-  expect(tree.every(isAlive)).toBe(true)
-  await node.port.end({ ...order, graceMs: 100, reason: "told to" })
-  expect(await node.ending(order)).toMatchObject({ signal: "SIGKILL", stopped: true })
-  expect(tree.filter(isAlive)).toEqual([])
-})
-
-test("a job that ends by itself leaves nothing running, and keeps its own exit code", async () => {
-  const { order } = await run(shell("sleep 1000 & echo $!; setsid sleep 1000 & echo $!; exit 5"))
-  const ending = await node.ending(order)
-  expect(ending).toMatchObject({ outcome: "exited", exitCode: 5, stopped: false })
-  const left = printed(await node.text(order))
-  expect(left).toHaveLength(2)
-  expect(left.filter(isAlive)).toEqual([])
-})
-
 test("jobs that die with the keeper do; their trees are gone when it is back", async () => {
   const { order } = await run(shell("echo $$; setsid sleep 1000 & echo $!; echo up; wait"), {
     onKeeperDeath: "die",
@@ -308,7 +265,7 @@ test("of keepers that start at once one stays, and orders go to it", async () =>
   expect(await node.ending(order)).toMatchObject({ exitCode: 2 })
 })
 
-test("an idle keeper without clients leaves; what ended stays known", async () => {
+test("a keeper that was told to leave leaves; what ended stays known", async () => {
   const { order } = await run(scripts.exits(2))
   await node.ending(order)
   const client = world.client()
@@ -318,6 +275,20 @@ test("an idle keeper without clients leaves; what ended stays known", async () =
   await node.port.stop()
   const next = await world.node()
   expect(await next.ending(order)).toMatchObject({ exitCode: 2 })
+})
+
+test("an idle keeper leaves by itself when its last client is gone", async () => {
+  const idle = realWorld({ args: ["--linger-ms", "500"] })
+  try {
+    const client = idle.client()
+    await client.start()
+    const { pid } = await client.status()
+    await client.stop()
+    while (readStat(pid) && readStat(pid)?.state !== "Z") await createClock().sleep(5)
+    expect(idle.log()).toContain('"left"')
+  } finally {
+    await idle.end()
+  }
 })
 
 test("a busy keeper does not leave", async () => {

@@ -145,17 +145,16 @@ export interface RealWorld extends World {
   log(): string
 }
 
-export function realWorld(options: { prefix?: string } = {}): RealWorld {
+export function realWorld(options: { prefix?: string; args?: readonly string[] } = {}): RealWorld {
   const directory = mkdtempSync(join(tmpdir(), options.prefix ?? "keeper-"))
   const { order } = orders()
   const clients: KeeperClient[] = []
   const client = () => {
-    const [node, ...rest] = keeperCommand()
     const made = createKeeper({
       directory,
       clock: createClock(),
       logger: silentLogger,
-      command: [node!, ...rest],
+      command: [...keeperCommand(), ...(options.args ?? [])],
     })
     clients.push(made)
     return made
