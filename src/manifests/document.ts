@@ -19,6 +19,7 @@ import type { Place } from "./spec.ts"
 const documentCharsMax = 64 * 1024
 const aliasesMax = 200
 const depthMax = 32
+const bracketsMax = 1000
 const issuesMax = 100
 
 /** One parse in progress: the document, and the mistakes found so far. */
@@ -49,6 +50,9 @@ export function readDocument(
     const message = `the document has ${text.length} characters; at most ${documentCharsMax} are read`
     return { failures: [at(start, message)] }
   }
+  if (openBrackets(text) > bracketsMax) {
+    return { failures: [at(start, "the document is nested too deeply")] }
+  }
   const lines = new LineCounter()
   const placeOf = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
@@ -59,7 +63,7 @@ export function readDocument(
     // Keys are compared in reader.ts: the library's own check takes quadratic time.
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })
   } catch (error) {
-    // The parser recurses, so thousands of nested brackets exhaust its stack; nothing else is caught here.
+    // An exhausted stack; the library notes it as a mistake in most places, not in all.
     if (!(error instanceof RangeError)) throw error
     return { failures: [at(start, "the document is nested too deeply")] }
   }
@@ -88,8 +92,21 @@ export function readDocument(
   }
 }
 
+/** The parser recurses into brackets: a rough count keeps it from thousands of them. */
+function openBrackets(text: string): number {
+  let open = 0
+  let most = 0
+  for (const character of text) {
+    if (character === "[" || character === "{") open += 1
+    else if (character === "]" || character === "}") open -= 1
+    most = Math.max(most, open)
+  }
+  return most
+}
+
 function syntaxMessage(error: { code: string; message: string }): string {
   if (error.code === "TAB_AS_INDENT") return "YAML: indent with spaces, not with tabs"
+  if (error.message.includes("call stack")) return "the document is nested too deeply"
   if (error.code === "MULTIPLE_DOCS") return "YAML: one document a file; remove the second `---`"
   return `YAML: ${error.message}`
 }

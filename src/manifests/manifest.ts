@@ -79,7 +79,7 @@ export function parseManifest(
   const sections = { root, profile: profileSection, dataPlane: network.section }
   // Without any role, the original's two are what is missing.
   if (seedRoles.size > 0 || written.length === 0) checkSeedNeeds(reading, sections, seedRoles)
-  else if (shapeOf(root, "profile") !== "absent" && shapeOf(profileSection, "path") === "absent") {
+  else if (!isMissing(root, "profile") && isMissing(profileSection, "path")) {
     requireField(reading, profileSection, "path")
   }
   if (written.length === 0 && !reading.issues.some((issue) => issue.path.startsWith("roles"))) {
@@ -196,6 +196,10 @@ function readIp(reading: Reading, section: Section, key: string): string | undef
   return text
 }
 
+function isMissing(section: Section, key: string): boolean {
+  return shapeOf(section, key) === "absent"
+}
+
 /** What the original's program needs to be told. */
 function checkSeedNeeds(
   reading: Reading,
@@ -205,7 +209,6 @@ function checkSeedNeeds(
   const { root, profile, dataPlane } = sections
   // With `roles` misspelt, nobody knows yet what they need.
   if (root.meant.has("roles")) return
-  const isMissing = (section: Section, key: string): boolean => shapeOf(section, key) === "absent"
   if (isMissing(profile, "path") && !root.meant.has("profile")) {
     requireField(reading, profile, "path")
   }

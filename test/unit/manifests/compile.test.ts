@@ -125,22 +125,23 @@ test("clients wait for every server: ready when it says so, else started", () =>
   expect(group(text, "db").after).toEqual([])
 })
 
+function lastGroups(text: string, changes: Partial<CompileContext> = {}): string[] {
+  const { groups } = plan(text, changes)
+  return groups.map(({ name }) => name).slice(-3)
+}
+
 test("analysis and comparison are there when both manifest and command want them", () => {
-  const names = (text: string, changes: Partial<CompileContext> = {}): string[] =>
-    plan(text, changes)
-      .groups.map(({ name }) => name)
-      .slice(-3)
-  expect(names(seedManifest)).toEqual(["bundle", "analyze", "seal"])
-  expect(names(seedManifest, { analyze: false })).toEqual(["collect-client", "bundle", "seal"])
+  expect(lastGroups(seedManifest)).toEqual(["bundle", "analyze", "seal"])
+  expect(lastGroups(seedManifest, { analyze: false })).toEqual(["collect-client", "bundle", "seal"])
   const compared = seedManifest.replace("analyze: true", "diff_baseline: runs/old")
   const baseline = { digest: "c".repeat(64), bytes: 1 }
   const documents = { ...aContext().documents, baseline }
-  expect(names(compared, { documents })).toEqual(["bundle", "diff", "seal"])
+  expect(lastGroups(compared, { documents })).toEqual(["bundle", "diff", "seal"])
   expect(group(compared, "diff", { documents })).toMatchObject({
     work: { verb: "diff", baseline: baseline.digest },
     vital: false,
   })
-  expect(names(compared, { diff: false })).toEqual(["collect-client", "bundle", "seal"])
+  expect(lastGroups(compared, { diff: false })).toEqual(["collect-client", "bundle", "seal"])
   expect(mistakes(compared)).toEqual([
     "post_run.diff_baseline: the bundle 'runs/old' was not handed in with the manifest",
   ])
@@ -183,9 +184,12 @@ test("args of a map are flags: true alone, false not at all, numbers as written"
   expect(argv(text, "server").slice(-8)).toEqual([
     "--tui-stats",
     "--fast",
-    ...["--pcap", "run.pcap"],
-    ...["--count", "3"],
-    ...["--ratio", "0.5"],
+    "--pcap",
+    "run.pcap",
+    "--count",
+    "3",
+    "--ratio",
+    "0.5",
   ])
 })
 
@@ -382,21 +386,21 @@ test("whose address is used starts first; a circle is a mistake", () => {
 
 // ---------------------------------------------------------------- documents
 
+function withChecksum(digit: string): string {
+  const line = `distribution: inline\n  checksum: sha256:${digit.repeat(64)}`
+  return seedManifest.replace("distribution: inline", line)
+}
+
 test("a profile must be handed in and have the checksum it names", () => {
   const { profile, ...documents } = aContext().documents
   expect(profile).toBeDefined()
   expect(mistakes(seedManifest, { documents })).toEqual([
     "profile.path: the file 'profiles/tank.yaml' was not handed in with the manifest",
   ])
-  const named = (digit: string): string =>
-    seedManifest.replace(
-      "distribution: inline",
-      `distribution: inline\n  checksum: sha256:${digit.repeat(64)}`,
-    )
-  expect(mistakes(named("c"))).toEqual([
+  expect(mistakes(withChecksum("c"))).toEqual([
     `profile.checksum: profile checksum mismatch: expected sha256:${"c".repeat(64)}, got sha256:${"b".repeat(64)}`,
   ])
-  expect(mistakes(named("B"))).toEqual([])
+  expect(mistakes(withChecksum("B"))).toEqual([])
 })
 
 test("a client that runs longer than the run may is warned of", () => {
