@@ -7,6 +7,7 @@ import {
   isMissing,
   makeDirectory,
   namesIn,
+  onDisk,
   removeTree,
   renameDurably,
   storageError,
@@ -62,7 +63,7 @@ class FileBlobStore implements BlobStore {
     source: AsyncIterable<Uint8Array>,
     expect?: string,
   ): Promise<{ digest: string; bytes: number }> {
-    this.#cleaned ??= this.#clean()
+    this.#cleaned ??= onDisk(this.#incoming, this.#clean())
     await this.#cleaned
     const temporary = join(this.#incoming, `${process.pid}-${randomUUID()}`)
     try {
@@ -75,13 +76,11 @@ class FileBlobStore implements BlobStore {
         })
       }
       if (await this.has(digest)) await removeTree(temporary)
-      else await this.#keep(temporary, digest)
+      else await onDisk(temporary, this.#keep(temporary, digest))
       return written
     } catch (error) {
       await removeTree(temporary)
-      // Errors of the source pass as they are.
-      const isSystem = error instanceof Error && "syscall" in error && "path" in error
-      throw isSystem ? storageError(temporary, error) : error
+      throw error
     }
   }
 
@@ -119,7 +118,9 @@ class FileBlobStore implements BlobStore {
   }
 
   async remove(digest: string): Promise<void> {
-    if (digestPattern.test(digest)) await removeTree(blobFile(this.#directory, digest))
+    if (!digestPattern.test(digest)) return
+    const path = blobFile(this.#directory, digest)
+    await onDisk(path, removeTree(path))
   }
 }
 
@@ -133,22 +134,22 @@ async function writeHashed(
 ): Promise<{ digest: string; bytes: number }> {
   const sha256 = createHash("sha256")
   let bytes = 0
-  const handle = await open(path, "wx", 0o600)
+  const handle = await onDisk(path, open(path, "wx", 0o600))
   try {
     for await (const chunk of source) {
       for (let at = 0; at < chunk.length; at += portionBytes) {
         const portion = chunk.subarray(at, at + portionBytes)
         sha256.update(portion)
-        await handle.writeFile(portion)
+        await onDisk(path, handle.writeFile(portion))
       }
       bytes += chunk.length
     }
-    await handle.sync()
+    await onDisk(path, handle.sync())
   } finally {
     await handle.close()
   }
   // Tasks are staged from this file: nobody is to write to it.
-  await chmod(path, 0o444)
+  await onDisk(path, chmod(path, 0o444))
   return { digest: sha256.digest("hex"), bytes }
 }
 

@@ -63,3 +63,12 @@ export function storageError(path: string, error: unknown): TroupeError {
   const reason = error instanceof Error ? error.message : String(error)
   return new TroupeError("ERR_STORAGE", `${path}: ${reason}`, { path, reason }, { cause: error })
 }
+
+/** Waits for a step on the disk; its error is ours, unlike those of a source that is read in between. */
+export async function onDisk<T>(path: string, step: Promise<T>): Promise<T> {
+  try {
+    return await step
+  } catch (error) {
+    throw storageError(path, error)
+  }
+}

@@ -22,7 +22,7 @@ export interface LogStoreOptions {
   readonly segmentBytes?: number
 }
 
-export interface OpenedLog {
+interface OpenedLog {
   readonly hardState: HardState
   /** Where the log starts: entries follow `mark.index`. */
   readonly mark: LogMark

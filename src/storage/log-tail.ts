@@ -1,7 +1,7 @@
 /** What the log amounts to after its records so far: the same rules for reading it back and for writing it. */
 import type { Entry, HardState, LogMark, LogRecord } from "../wire/index.ts"
 
-export const emptyMark: LogMark = {
+const emptyMark: LogMark = {
   index: 0,
   term: 0,
   confState: { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false },

@@ -4,7 +4,7 @@ import { hash } from "node:crypto"
 const modulus = 1n << 128n
 
 /** Half of the SHA-256 of key and value. */
-export function rowHash(key: string, value: string): bigint {
+function rowHash(key: string, value: string): bigint {
   return BigInt(`0x${hash("sha256", `${key.length}:${key}${value}`).slice(0, 32)}`)
 }
 

@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises"
 import { join } from "node:path"
 import { TroupeError } from "../schema/index.ts"
 import type { LogMark, Row } from "../wire/index.ts"
-import { makeDirectory, namesIn, removeTree, renameDurably, storageError } from "./durable.ts"
+import { makeDirectory, namesIn, onDisk, removeTree, renameDurably } from "./durable.ts"
 import { ChunkChecker, SnapshotDamage, splitChunks, writeChunks } from "./snapshot-format.ts"
 
 export interface SnapshotStore {
@@ -16,7 +16,7 @@ export interface SnapshotStore {
   prune(): Promise<void>
 }
 
-const readBytes = 256 * 1024
+const readBytes = 128 * 1024
 const namePattern = /^(\d+)\.snap$/
 
 /** Snapshots in `raft/snap/` of the data directory. */
@@ -81,23 +81,23 @@ class FileSnapshotStore implements SnapshotStore {
     const temporary = join(this.#directory, name)
     this.#writing.add(name)
     try {
-      await makeDirectory(this.#directory)
-      const handle = await open(temporary, "wx", 0o600)
+      await onDisk(this.#directory, makeDirectory(this.#directory))
+      const handle = await onDisk(temporary, open(temporary, "wx", 0o600))
       let bytes = 0
       try {
         for await (const chunk of chunks) {
-          await handle.writeFile(chunk)
+          await onDisk(temporary, handle.writeFile(chunk))
           bytes += chunk.length
         }
-        await handle.sync()
+        await onDisk(temporary, handle.sync())
       } finally {
         await handle.close()
       }
-      await renameDurably(temporary, this.#path(index))
+      await onDisk(temporary, renameDurably(temporary, this.#path(index)))
       return { bytes }
     } catch (error) {
       await removeTree(temporary)
-      throw this.#error(this.#path(index), error)
+      throw this.#damage(this.#path(index), error)
     } finally {
       this.#writing.delete(name)
     }
@@ -120,13 +120,13 @@ class FileSnapshotStore implements SnapshotStore {
     const path = this.#path(index)
     let handle: FileHandle | undefined
     try {
-      handle = await open(path, "r")
-      for await (const chunk of splitChunks(portions(handle))) {
+      handle = await onDisk(path, open(path, "r"))
+      for await (const chunk of splitChunks(portions(path, handle))) {
         yield { chunk, rows: checker.take(chunk) }
       }
       checker.finish()
     } catch (error) {
-      throw this.#error(path, error)
+      throw this.#damage(path, error)
     } finally {
       await handle?.close()
     }
@@ -142,11 +142,10 @@ class FileSnapshotStore implements SnapshotStore {
     }
   }
 
-  #error(path: string, error: unknown): Error {
-    if (error instanceof SnapshotDamage) return this.#corrupt(path, error.offset, error.message)
-    // Errors of who gives the rows or chunks pass as they are; the disk's own have a system call.
-    const isSystem = error instanceof Error && "syscall" in error
-    return isSystem ? storageError(path, error) : (error as Error)
+  /** Damage in our words. Errors of who gives the rows or the chunks pass as they are. */
+  #damage(path: string, error: unknown): unknown {
+    if (!(error instanceof SnapshotDamage)) return error
+    return this.#corrupt(path, error.offset, error.message)
   }
 
   #corrupt(file: string, offset: number, reason: string): TroupeError {
@@ -155,9 +154,10 @@ class FileSnapshotStore implements SnapshotStore {
   }
 }
 
-async function* portions(handle: FileHandle): AsyncGenerator<Uint8Array> {
+async function* portions(path: string, handle: FileHandle): AsyncGenerator<Uint8Array> {
   for (;;) {
-    const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(readBytes) })
+    const read = handle.read({ buffer: Buffer.alloc(readBytes) })
+    const { bytesRead, buffer } = await onDisk(path, read)
     if (bytesRead === 0) return
     yield buffer.subarray(0, bytesRead)
   }

@@ -29,7 +29,9 @@ export interface TableStore {
 // Keys of rows begin with "r"; the mark has a key of its own before them all.
 const markKey = "mark"
 const rowPrefix = "r"
+// One page is hashed without giving way: about 1 ms.
 const pageRows = 500
+const pageBytes = 256 * 1024
 const replaceBatchBytes = 1024 * 1024
 const temporaryName = "new.tmp"
 
@@ -72,7 +74,9 @@ class LevelTableStore implements TableStore {
       this.#level = await openLevel(this.#path(this.#generation))
       return await this.#check(this.#level)
     } catch (error) {
-      throw levelError(this.#directory, error)
+      // Not to be read or written until it is replaced.
+      this.#failure = levelError(this.#directory, error)
+      throw this.#failure
     }
   }
 
@@ -290,7 +294,11 @@ async function* pages(
 ): AsyncGenerator<Row> {
   const from = rowPrefix + (options.prefix ?? "")
   const { snapshot } = options
-  const iterator = level.iterator({ gte: from, ...(snapshot ? { snapshot } : {}) })
+  const iterator = level.iterator({
+    gte: from,
+    highWaterMarkBytes: pageBytes,
+    ...(snapshot ? { snapshot } : {}),
+  })
   try {
     for (;;) {
       const page = await iterator.nextv(pageRows)

@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib"
  * The salt is of this segment only, so that bytes that a user made a log entry of never look like a frame.
  */
 export const headerBytes = 256
-export const frameOverheadBytes = 32
+const frameOverheadBytes = 32
 const frameHeadBytes = 24
 const version = 1
 const clusterIdBytesMax = 200
@@ -50,7 +50,7 @@ function view(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-export function padded(length: number): number {
+function padded(length: number): number {
   return (length + 7) & ~7
 }
 

@@ -3,7 +3,7 @@ import type { WalFiles } from "./wal-files.ts"
 import { WalCorruption } from "./wal-format.ts"
 import { type WalGroup, type WalItem, Wal } from "./wal.ts"
 
-export interface WalOpenRequest {
+interface WalOpenRequest {
   readonly kind: "open"
   readonly directory: string
   readonly clusterId: string

@@ -23,6 +23,8 @@ interface FileState {
   syncedLength: number
   /** Sectors written since the last sync, as they were before. */
   readonly old: Map<number, Uint8Array>
+  /** The same of sectors whose sync failed: the system holds them for clean and never writes them again. */
+  readonly lost: Map<number, Uint8Array>
 }
 
 type NameChange =
@@ -37,6 +39,8 @@ export class FakeDisk {
   epoch = 0
   /** Set: every write from now on fails with this. */
   failure: string | undefined
+  /** The next sync of a file fails, as after an I/O error: what it was for can be read, but is on no disk. */
+  failsNextSync = false
   /** File operations until the power goes; a test of every crash point counts it up. */
   operationsLeft = Number.POSITIVE_INFINITY
   operations = 0
@@ -117,7 +121,12 @@ export class FakeDirectory implements WalFiles {
 
   create(name: string): WalFile {
     this.#disk.operation()
-    const file: FileState = { content: new Uint8Array(), syncedLength: 0, old: new Map() }
+    const file: FileState = {
+      content: new Uint8Array(),
+      syncedLength: 0,
+      old: new Map(),
+      lost: new Map(),
+    }
     this.#change({ kind: "set", name, file })
     return this.#handle(file)
   }
@@ -164,8 +173,8 @@ export class FakeDirectory implements WalFiles {
   }
 
   #forget(file: FileState, torn: boolean): void {
-    for (const [sector, old] of file.old) {
-      if (torn && this.#disk.chance()) continue
+    for (const [sector, old] of [...file.old, ...file.lost]) {
+      if (torn && !file.lost.has(sector) && this.#disk.chance()) continue
       const at = sector * sectorBytes
       file.content.fill(0, at, at + sectorBytes)
       file.content.set(old.subarray(0, Math.max(0, file.content.length - at)), at)
@@ -173,6 +182,7 @@ export class FakeDirectory implements WalFiles {
     if (!torn) file.content = file.content.slice(0, file.syncedLength)
     file.syncedLength = file.content.length
     file.old.clear()
+    file.lost.clear()
   }
 
   #change(change: NameChange): void {
@@ -195,6 +205,12 @@ export class FakeDirectory implements WalFiles {
       },
       datasync() {
         disk.operation()
+        if (disk.failsNextSync) {
+          disk.failsNextSync = false
+          for (const [sector, old] of file.old) file.lost.set(sector, old)
+          file.old.clear()
+          throw new Error("EIO: i/o error, fdatasync")
+        }
         file.old.clear()
         file.syncedLength = file.content.length
       },
@@ -225,7 +241,8 @@ function writeSectors(file: FileState, bytes: Uint8Array, position: number): voi
   for (let sector = first; sector * sectorBytes < end; sector++) {
     if (file.old.has(sector)) continue
     const at = sector * sectorBytes
-    file.old.set(sector, file.content.slice(at, at + sectorBytes))
+    file.old.set(sector, file.lost.get(sector) ?? file.content.slice(at, at + sectorBytes))
+    file.lost.delete(sector)
   }
   file.content.set(bytes, position)
 }

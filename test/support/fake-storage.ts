@@ -40,7 +40,6 @@ interface Shelf {
   readonly local: Map<string, string>
   identity: Identity | undefined
   bootCount: number
-  foreign: boolean
   readonly archived: string[]
   readonly blobs: Map<string, Uint8Array>
 }
@@ -57,7 +56,6 @@ function shelfOf(disk: FakeDisk): Shelf {
       local: new Map(),
       identity: undefined,
       bootCount: 0,
-      foreign: false,
       archived: [],
       blobs: new Map(),
     }
@@ -90,11 +88,6 @@ export function createFakeStorage(
     identity: createFakeIdentityStore(disk),
     blobs: createFakeBlobStore(disk),
   }
-}
-
-/** Makes the data directory look like a copy from another machine. */
-export function markForeign(disk: FakeDisk): void {
-  shelfOf(disk).foreign = true
 }
 
 /** The real log, its thread replaced by the disk's delays. A crash catches the write under way at any operation. */
@@ -199,7 +192,7 @@ async function* sorted(rows: ReadonlyMap<string, string>, prefix = ""): AsyncGen
   }
 }
 
-export function createFakeTableStore(disk: FakeDisk): TableStore {
+function createFakeTableStore(disk: FakeDisk): TableStore {
   const { epoch } = disk
   const shelf = shelfOf(disk)
   let current: { rows: Map<string, string>; sum: RowSum; mark: AppliedMark | undefined } | undefined
@@ -293,7 +286,7 @@ function asCorrupt(error: unknown): unknown {
   return new TroupeError("ERR_LOG_CORRUPT", message, { file: "/snap", offset, reason: message })
 }
 
-export function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
+function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
   const { epoch } = disk
   const { snapshots } = shelfOf(disk)
   async function keep(mark: LogMark, source: AsyncIterable<Uint8Array>) {
@@ -352,7 +345,7 @@ export function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
 
 // ---------------------------------------------------------------- local, identity, blobs
 
-export function createFakeLocalStore(disk: FakeDisk): LocalStore {
+function createFakeLocalStore(disk: FakeDisk): LocalStore {
   const { epoch } = disk
   const { local } = shelfOf(disk)
   let open = false
@@ -395,7 +388,7 @@ export function createFakeLocalStore(disk: FakeDisk): LocalStore {
   }
 }
 
-export function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
+function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
   const { epoch } = disk
   const shelf = shelfOf(disk)
   return {
@@ -404,17 +397,13 @@ export function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
       storageFailure(disk)
       shelf.bootCount++
       const boot = `boot-${shelf.bootCount}-${Math.floor(disk.options.random.next() * 2 ** 32)}`
-      const { identity, bootCount, foreign } = shelf
-      return { identity, boot, bootCount, foreign }
+      const { identity, bootCount } = shelf
+      return { identity, boot, bootCount, foreign: false }
     },
     async write(identity) {
       await disk.synced(epoch)
       storageFailure(disk)
-      const before = shelf.identity
       shelf.identity = identity
-      const isNew =
-        before?.clusterId !== identity.clusterId || before.memberId !== identity.memberId
-      if (isNew) shelf.foreign = false
     },
     async archive(clusterId) {
       await disk.synced(epoch)
@@ -428,7 +417,7 @@ export function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
   }
 }
 
-export function createFakeBlobStore(disk: FakeDisk): BlobStore {
+function createFakeBlobStore(disk: FakeDisk): BlobStore {
   const { epoch } = disk
   const { blobs } = shelfOf(disk)
   return {

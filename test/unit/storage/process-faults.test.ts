@@ -36,20 +36,20 @@ test("after kill -9 every acknowledged entry is there, again and again", async (
   }
 })
 
-describe("a full disk", () => {
-  /** A file system of its own, of this size; undefined where mounting is not allowed. */
-  async function smallDisk(kibibytes: number): Promise<string | undefined> {
-    const path = join(directory, "disk")
-    await mkdir(path)
-    try {
-      await run("mount", ["-t", "tmpfs", "-o", `size=${kibibytes}k`, "troupe-test", path])
-      return path
-    } catch {
-      // Not root, or no mounts here: the caller skips.
-      return undefined
-    }
+/** A file system of its own, of this size; undefined where mounting is not allowed. */
+async function smallDisk(kibibytes: number): Promise<string | undefined> {
+  const path = join(directory, "disk")
+  await mkdir(path)
+  try {
+    await run("mount", ["-t", "tmpfs", "-o", `size=${kibibytes}k`, "troupe-test", path])
+    return path
+  } catch {
+    // Not root, or no mounts here: the caller skips.
+    return undefined
   }
+}
 
+describe("a full disk", () => {
   test("stops the log for good; what was acknowledged is there when there is room", async ({
     skip,
   }) => {

@@ -43,16 +43,17 @@ async function behind(path: string, work: (level: ClassicLevel) => Promise<void>
   await level.close()
 }
 
-describe("tables", () => {
-  async function filled(): Promise<void> {
-    const tables = createTableStore({ directory })
-    await tables.open()
-    const rows = Array.from({ length: 20 }, (_, n) => ({ key: `k${n}`, value: `v${n}` }))
-    await tables.write(rows, marked(4), { sync: true })
-    await tables.close()
-  }
-  const store = () => join(directory, "fsm", "db-1")
+async function fillTables(): Promise<void> {
+  const tables = createTableStore({ directory })
+  await tables.open()
+  const rows = Array.from({ length: 20 }, (_, n) => ({ key: `k${n}`, value: `v${n}` }))
+  await tables.write(rows, marked(4), { sync: true })
+  await tables.close()
+}
 
+const tablesPath = () => join(directory, "fsm", "db-1")
+
+describe("tables", () => {
   test.each<[string, (level: ClassicLevel) => Promise<void>]>([
     ["a lost row", (level) => level.del("rk7")],
     ["a changed row", (level) => level.put("rk7", "v8")],
@@ -60,8 +61,8 @@ describe("tables", () => {
     ["a lost mark", (level) => level.del("mark")],
     ["a damaged mark", (level) => level.put("mark", "{")],
   ])("%s is found, and replacing makes it whole", async (_, damage) => {
-    await filled()
-    await behind(store(), damage)
+    await fillTables()
+    await behind(tablesPath(), damage)
     const tables = createTableStore({ directory })
     await expect(tables.open()).rejects.toMatchObject({ code: "ERR_STORAGE" })
     await tables.replace(inPortions(["k", "v"] as const), marked(9))
@@ -73,8 +74,8 @@ describe("tables", () => {
   })
 
   test("a store whose files are broken can be replaced, too", async () => {
-    await filled()
-    await writeFile(join(store(), "CURRENT"), "nonsense\n")
+    await fillTables()
+    await writeFile(join(tablesPath(), "CURRENT"), "nonsense\n")
     const tables = createTableStore({ directory })
     await expect(tables.open()).rejects.toMatchObject({ code: "ERR_STORAGE" })
     await tables.replace(inPortions(["k", "v"] as const), marked(9))
@@ -83,7 +84,7 @@ describe("tables", () => {
   })
 
   test("a crash while replacing leaves the old or the new", async () => {
-    await filled()
+    await fillTables()
     // Before the rename.
     await mkdir(join(directory, "fsm", "new.tmp"))
     const tables = createTableStore({ directory })
@@ -91,8 +92,8 @@ describe("tables", () => {
     await tables.close()
     expect(await readdir(join(directory, "fsm"))).toEqual(["db-1"])
     // After the rename, before the old is removed.
-    await cp(store(), join(directory, "fsm", "db-2"), { recursive: true })
-    await rm(join(store(), "CURRENT"))
+    await cp(tablesPath(), join(directory, "fsm", "db-2"), { recursive: true })
+    await rm(join(tablesPath(), "CURRENT"))
     const again = createTableStore({ directory })
     expect(await again.open()).toMatchObject(marked(4))
     await again.close()
@@ -110,7 +111,7 @@ describe("tables", () => {
   })
 
   test("reading on after closing says that it is closed", async () => {
-    await filled()
+    await fillTables()
     const tables = createTableStore({ directory })
     await tables.open()
     const view = await tables.view()
@@ -185,6 +186,10 @@ describe("snapshots", () => {
   })
 })
 
+function identityStore(path = directory, machineId = "machine") {
+  return createIdentityStore({ directory: path, machineId })
+}
+
 describe("identity", () => {
   const identity: Identity = {
     format: 1,
@@ -194,55 +199,52 @@ describe("identity", () => {
     memberId: 5,
     redirects: [],
   }
-  const store = (path = directory, machineId = "machine") =>
-    createIdentityStore({ directory: path, machineId })
-
   test("a copy is foreign on every start, until it becomes another member", async () => {
-    await store().open()
-    await store().write(identity)
+    await identityStore().open()
+    await identityStore().write(identity)
     const copy = join(directory, "copy")
     await mkdir(copy)
     for (const name of ["node.json", "boot.json"]) await cp(join(directory, name), join(copy, name))
     for (const bootCount of [2, 3]) {
-      expect(await store(copy).open()).toMatchObject({ identity, foreign: true, bootCount })
+      expect(await identityStore(copy).open()).toMatchObject({ identity, foreign: true, bootCount })
     }
     // Writing the same member again does not make it ours.
     const redirects = [{ from: "x", into: "y" }]
-    await store(copy).write({ ...identity, redirects })
-    expect((await store(copy).open()).foreign).toBe(true)
-    await store(copy).write({ ...identity, memberId: 9 })
-    expect((await store(copy).open()).foreign).toBe(false)
-    expect((await store().open()).foreign).toBe(false)
+    await identityStore(copy).write({ ...identity, redirects })
+    expect((await identityStore(copy).open()).foreign).toBe(true)
+    await identityStore(copy).write({ ...identity, memberId: 9 })
+    expect((await identityStore(copy).open()).foreign).toBe(false)
+    expect((await identityStore().open()).foreign).toBe(false)
   })
 
   test("the same directory on another machine is foreign", async () => {
-    await store().open()
-    await store().write(identity)
-    expect((await store(directory, "other machine").open()).foreign).toBe(true)
-    expect((await store().open()).foreign).toBe(false)
+    await identityStore().open()
+    await identityStore().write(identity)
+    expect((await identityStore(directory, "other machine").open()).foreign).toBe(true)
+    expect((await identityStore().open()).foreign).toBe(false)
   })
 
   test("an identity whose record of starts was lost is foreign", async () => {
-    await store().open()
-    await store().write(identity)
+    await identityStore().open()
+    await identityStore().write(identity)
     await rm(join(directory, "boot.json"))
-    expect((await store().open()).foreign).toBe(true)
-    expect((await store().open()).foreign).toBe(true)
+    expect((await identityStore().open()).foreign).toBe(true)
+    expect((await identityStore().open()).foreign).toBe(true)
   })
 
   test.each(["node.json", "boot.json"])("a damaged %s is named", async (name) => {
-    await store().open()
-    await store().write(identity)
+    await identityStore().open()
+    await identityStore().write(identity)
     await writeFile(join(directory, name), '{"format":1')
-    await expect(store().open()).rejects.toMatchObject({
+    await expect(identityStore().open()).rejects.toMatchObject({
       code: "ERR_STORAGE",
       details: { path: join(directory, name) },
     })
   })
 
   test("what archive() left undone at a crash, the next start does", async () => {
-    await store().open()
-    await store().write(identity)
+    await identityStore().open()
+    await identityStore().write(identity)
     for (const part of ["raft", "fsm"]) {
       await mkdir(join(directory, part))
       await writeFile(join(directory, part, "of-the-old"), "")
@@ -251,7 +253,7 @@ describe("identity", () => {
     await mkdir(join(directory, "archive", "cluster"), { recursive: true })
     await writeFile(join(directory, "archiving"), "cluster")
     await rename(join(directory, "raft"), join(directory, "archive", "cluster", "raft"))
-    await store().open()
+    await identityStore().open()
     expect((await readdir(join(directory, "archive", "cluster"))).toSorted()).toEqual([
       "fsm",
       "raft",

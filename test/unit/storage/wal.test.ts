@@ -172,16 +172,17 @@ describe("damage", () => {
   })
 })
 
-describe("segments", () => {
-  function filled(): { disk: FakeDisk; wal: Wal; items: string[] } {
-    const disk = newDisk()
-    const { wal } = open(disk)
-    const items = Array.from({ length: 12 }, (_, number) => `${number} ${"s".repeat(500)}`)
-    for (const item of items) append(wal, item)
-    return { disk, wal, items }
-  }
-  const withoutStarts = (items: readonly string[]) => items.filter((item) => item !== "start")
+function filled(): { disk: FakeDisk; wal: Wal; items: string[] } {
+  const disk = newDisk()
+  const { wal } = open(disk)
+  const items = Array.from({ length: 12 }, (_, number) => `${number} ${"s".repeat(500)}`)
+  for (const item of items) append(wal, item)
+  return { disk, wal, items }
+}
 
+const withoutStarts = (items: readonly string[]) => items.filter((item) => item !== "start")
+
+describe("segments", () => {
   test("a full segment is followed by the next, which begins with the state", () => {
     const { disk, items } = filled()
     const { groups, items: found } = open(disk)
@@ -225,6 +226,13 @@ describe("segments", () => {
     expect(corruption(() => open(disk)).file).toMatch(/000000000[23]\.wal/)
   })
 
+  test("a segment that lost whole frames at its end is damage, too", () => {
+    const { disk } = filled()
+    const second = open(disk).groups.filter((group) => group.segment === 2)
+    files(disk).damage("0000000002.wal", (bytes) => bytes.fill(0, second.at(-1)!.offset))
+    expect(corruption(() => open(disk)).message).toMatch(/does not follow the segment before/)
+  })
+
   test("a segment under another name is damage", () => {
     const { disk } = filled()
     files(disk).remove("0000000001.wal")
@@ -245,30 +253,31 @@ describe("segments", () => {
   })
 })
 
-describe("a crash", () => {
-  /** Appends items one after the other, preparing spares; what was acknowledged when the power went. */
-  function run(disk: FakeDisk): string[] {
-    const acknowledged: string[] = []
-    try {
-      const { wal } = open(disk)
-      for (let number = 0; number < 9; number++) {
-        const item = `${number} ${String(number).repeat(550)}`
-        append(wal, item)
-        acknowledged.push(item)
-        wal.prepare()
-        if (number === 6) wal.drop(2)
-      }
-    } catch (error) {
-      if (!(error instanceof PowerLoss)) throw error
+/** Appends items one after the other, preparing spares; what was acknowledged when the power went. */
+function run(disk: FakeDisk): string[] {
+  const acknowledged: string[] = []
+  try {
+    const { wal } = open(disk)
+    for (let number = 0; number < 9; number++) {
+      const item = `${number} ${String(number).repeat(550)}`
+      append(wal, item)
+      acknowledged.push(item)
+      wal.prepare()
+      if (number === 6) wal.drop(2)
     }
-    return acknowledged
+  } catch (error) {
+    if (!(error instanceof PowerLoss)) throw error
   }
-  const whole = (() => {
-    const disk = newDisk()
-    run(disk)
-    return disk.operations
-  })()
+  return acknowledged
+}
 
+const whole = (() => {
+  const disk = newDisk()
+  run(disk)
+  return disk.operations
+})()
+
+describe("a crash", () => {
   test.each([false, true])("at any operation loses nothing acknowledged (torn: %s)", (torn) => {
     expect(whole).toBeGreaterThan(40)
     for (let operations = 0; operations <= whole; operations++) {
@@ -305,6 +314,18 @@ describe("a crash", () => {
     disk.crash()
     expect(open(disk).items.at(-1)).toBe("written, not synced")
   })
+})
+
+test("what a failed sync left only in memory is written again before it is believed", () => {
+  const disk = newDisk()
+  const { wal } = open(disk)
+  append(wal, "kept")
+  disk.failsNextSync = true
+  expect(() => append(wal, "read back, but on no disk")).toThrow("EIO")
+  // The process ends and starts again; the machine does not.
+  expect(open(disk).items.at(-1)).toBe("read back, but on no disk")
+  disk.crash()
+  expect(open(disk).items.at(-1)).toBe("read back, but on no disk")
 })
 
 test("after a failed write or sync nothing more is written", () => {
