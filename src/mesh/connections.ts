@@ -49,7 +49,10 @@ export class Connections {
     libp2p.addEventListener("connection:open", ({ detail }) => this.#opened(detail))
     libp2p.addEventListener("connection:close", ({ detail }) => this.#closed(detail))
     libp2p.addEventListener("peer:identify", ({ detail }) => {
-      this.book.learn(detail.peerId.toString(), detail.listenAddrs.map(withoutPeerId))
+      const peerId = detail.peerId.toString()
+      const addresses = detail.listenAddrs.map(withoutPeerId)
+      // Of one that dialled us nothing was known so far.
+      if (this.book.learn(peerId, addresses)) this.#emit("discovered", { peerId, addresses })
     })
   }
 

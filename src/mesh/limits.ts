@@ -51,7 +51,9 @@ export const meshPeriods = {
   pulseMs: 500,
   /** The probe that tells a dead process from a broken connection. */
   probeMs: 250,
-  probeAgainMs: 20,
+  probeAgainMs: 1,
+  /** A living process keeps an accepted connection longer than this. */
+  probeHoldMs: 250,
   rediscoverMs: 1000,
   mdnsQueryMs: 10_000,
   mdnsSilentMs: 15_000,

@@ -1,8 +1,11 @@
 /** Tells a dead process from a broken connection: does anybody still listen there? */
 import { connect } from "node:net"
 import type { Clock } from "../platform/index.ts"
-import { meshPeriods } from "./limits.ts"
 import type { SocketAddress } from "./addresses.ts"
+import { meshPeriods } from "./limits.ts"
+
+/** `dropped`: accepted, and closed again at once: so does a process that is just dying, its listener last. */
+type Probe = "refused" | "accepted" | "dropped" | "unclear"
 
 /** True only when the operating system of that host refused (ECONNREFUSED): never on a timeout or a reset. */
 export async function isListenerGone(
@@ -10,39 +13,43 @@ export async function isListenerGone(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (addresses.length === 0 || signal.aborted) return false
-  const first = await probeAll(addresses, clock)
-  if (first !== "accepted") return first === "refused"
-  // A dying process closes its sockets one by one, perhaps the listener last: once more, a moment later.
-  try {
-    await clock.sleep(meshPeriods.probeAgainMs, { signal })
-  } catch {
-    // It has connected again or we stop; nothing is gone as far as anybody asks.
-    return false
+  if (addresses.length === 0) return false
+  const end = clock.boottime() + meshPeriods.probeMs
+  while (!signal.aborted) {
+    const probes = addresses.map((address) => probe(address, clock, signal))
+    const results = await Promise.all(probes)
+    if (results.every((result) => result === "refused")) return true
+    if (!results.includes("dropped") || clock.boottime() > end) return false
+    await clock.sleep(meshPeriods.probeAgainMs)
   }
-  return (await probeAll(addresses, clock)) === "refused"
+  return false
 }
 
-type Probe = "refused" | "accepted" | "unclear"
-
-async function probeAll(addresses: readonly SocketAddress[], clock: Clock): Promise<Probe> {
-  const results = await Promise.all(addresses.map((address) => probe(address, clock)))
-  if (results.every((result) => result === "refused")) return "refused"
-  return results.includes("accepted") ? "accepted" : "unclear"
-}
-
-function probe(address: SocketAddress, clock: Clock): Promise<Probe> {
+function probe(address: SocketAddress, clock: Clock, signal: AbortSignal): Promise<Probe> {
   return new Promise((resolve) => {
     const socket = connect({ host: address.host, port: address.port })
-    const settle = (result: Probe) => {
+    let result: Probe = "unclear"
+    const settle = () => {
       timer.cancel()
+      signal.removeEventListener("abort", settle)
       socket.destroy()
       resolve(result)
     }
-    const timer = clock.after(meshPeriods.probeMs, () => settle("unclear"))
-    socket.on("connect", () => settle("accepted"))
-    socket.on("error", (error: NodeJS.ErrnoException) =>
-      settle(error.code === "ECONNREFUSED" ? "refused" : "unclear"),
-    )
+    let timer = clock.after(meshPeriods.probeMs, settle)
+    signal.addEventListener("abort", settle, { once: true })
+    socket.on("connect", () => {
+      result = "accepted"
+      timer.cancel()
+      timer = clock.after(meshPeriods.probeHoldMs, settle)
+    })
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (result === "unclear" && error.code === "ECONNREFUSED") result = "refused"
+    })
+    socket.on("close", () => {
+      if (result === "accepted") result = "dropped"
+      settle()
+    })
+    // The end of the stream is seen only by who reads.
+    socket.resume()
   })
 }

@@ -35,7 +35,7 @@ export interface ByteStream {
 }
 
 export interface MeshEvents {
-  /** Seen by mDNS or a seed; not necessarily of our cluster. */
+  /** Seen by mDNS, a seed, or since it dialled us; not necessarily of our cluster. */
   discovered: PeerRef
   /** The first connection to this peer. */
   connected: { peerId: string; address: string; outbound: boolean }

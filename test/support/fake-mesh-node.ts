@@ -88,8 +88,7 @@ export class FakeNode implements Mesh {
   }
 
   async stop(): Promise<void> {
-    if (this.#state === "running") this.die()
-    this.#state = "ended"
+    if (this.#state !== "ended") this.die()
   }
 
   /** As `kill -9` and as `stop`: the host's system closes what was open. */
@@ -300,10 +299,12 @@ export class FakeNode implements Mesh {
     node.lost(this.peerId, false)
     this.#connections.set(node.peerId, connection)
     node.#connections.set(this.peerId, connection)
+    const stranger = !node.#known.has(this.peerId)
     node.#known.set(this.peerId, this.address)
     this.#known.set(node.peerId, node.address)
     this.#emit("connected", { peerId: node.peerId, address: node.address, outbound: true })
     node.#emit("connected", { peerId: this.peerId, address: this.address, outbound: false })
+    if (stranger) node.#discovered(this)
   }
 
   #flush(peer: PeerRef): void {
