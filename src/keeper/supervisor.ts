@@ -304,14 +304,15 @@ export class Supervisor {
     this.#parts.journal.append(record).catch(() => this.#mendSoon())
   }
 
+  // The book is always ahead of the journal, so that a journal written anew from it misses nothing.
   async #write(record: JournalRecord): Promise<void> {
+    this.#book.apply(record)
     try {
       await this.#parts.journal.append(record)
     } catch (error) {
       this.#mendSoon()
       throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
     }
-    this.#book.apply(record)
     this.#tidyJournal()
   }
 
