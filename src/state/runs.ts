@@ -97,6 +97,8 @@ export function submit(draft: Draft, submitted: SubmitItem, item: number): ItemR
       untouched: "blocked",
     })
   }
+  // A plan without groups is over at once.
+  created.moved = true
   created.event("run-accepted", { message: run.label, node: submitted.entryNode })
   advance(created)
   // A placement that no longer holds is dropped: the task stays pending and is placed in the usual way.

@@ -22,8 +22,7 @@ function towards(cast: Cast, mark: "started" | "ready"): PhaseState {
   const lacks = (task: Task): boolean =>
     task.attempts.every((attempt) => attempt[reached] === undefined)
   const short = tasks.filter((task) => task.state === "finished" && lacks(task))
-  if (short.some((task) => task.result !== "skipped" && task.result !== "cancelled"))
-    return "failed"
+  if (short.some((task) => task.attempts.length > 0)) return "failed"
   if (short.length > 0) return "skipped"
   // A task is on its way to the mark once it is past the step before it.
   const isBegun = tasks.some(({ attempts }) =>
@@ -36,12 +35,9 @@ function towards(cast: Cast, mark: "started" | "ready"): PhaseState {
 
 /** Whole life of the cast: from the first assignment to the last end. */
 function whole({ rows, tasks }: Cast): PhaseState {
-  if (!every(rows, "finished")) {
-    return tasks.some((task) => task.attempts.length > 0) ? "active" : "waiting"
-  }
-  if (tasks.some((task) => task.result === "skipped")) {
-    return tasks.every((task) => task.result === "skipped") ? "skipped" : "failed"
-  }
+  const begun = tasks.some((task) => task.attempts.length > 0)
+  if (!every(rows, "finished")) return begun ? "active" : "waiting"
+  if (!begun) return "skipped"
   return tasks.every((task) => task.result === "succeeded") ? "completed" : "failed"
 }
 

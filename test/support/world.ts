@@ -1,5 +1,5 @@
 /** A cluster without nodes: tables, a scheduler and workers that report what a list of numbers says. */
-import type { Attempt, Ending, Task } from "../../src/schema/index.ts"
+import type { Attempt, Ending, Plan, Run, Task } from "../../src/schema/index.ts"
 import { createScheduler, type Scheduler } from "../../src/scheduler/index.ts"
 import {
   type Applied,
@@ -7,11 +7,19 @@ import {
   apply,
   type Command,
   createTables,
+  type DecideItem,
+  type ItemResult,
   liveAttempt,
+  nextAttempt,
+  type Placement,
   readMembers,
   readPlan,
+  readRun,
   readSession,
+  readTask,
   readTouchedTasks,
+  type SubmitItem,
+  taskRefOf,
   type Tables,
 } from "../../src/state/index.ts"
 import { decodeEntry, encodeEntry, entryVersion } from "../../src/wire/index.ts"
@@ -73,6 +81,53 @@ export class World {
       for (const command of commands) this.apply(command)
     }
     throw new Error("the scheduler decides for ever")
+  }
+
+  /** The run's id. */
+  submit(plan: Plan, fields: Partial<SubmitItem> = {}): string {
+    const item = { principal: "anonymous", key: "", bodyHash: "", entryNode: "a", placements: [] }
+    const [result] = this.apply({ type: "submit", items: [{ ...item, plan, ...fields }] }).results
+    if (result?.ok !== true) throw new Error(`not accepted: ${JSON.stringify(result)}`)
+    return result.run!
+  }
+
+  run(run: string): Run {
+    return readRun(this.tables, run)!
+  }
+
+  /** By name: `server`, `shard[3]`. */
+  task(run: string, name: string): Task {
+    return readTask(this.tables, taskRefOf(run, name))!
+  }
+
+  assign(run: string, name: string, fields: Partial<Placement> = {}): ItemResult {
+    const node = fields.node ?? 1
+    const placement: Placement = {
+      ...taskRefOf(run, name),
+      attempt: nextAttempt(this.task(run, name)),
+      node,
+      lease: readSession(this.tables, node)!.lease,
+      address: `10.0.0.${node}`,
+      ...fields,
+    }
+    return this.apply({ type: "assign", items: [placement] }).results[0]!
+  }
+
+  /** A report of the newest attempt. */
+  tell(run: string, name: string, state: "started" | "ready" | "ended", ending?: Ending): Applied {
+    const task = this.task(run, name)
+    return this.report({ task, attempt: task.attempts.at(-1)! }, state, ending)
+  }
+
+  /** Assigns a task and ends it. */
+  perform(run: string, name: string, ending: Ending, node = 1): void {
+    const placed = this.assign(run, name, { node })
+    if (!placed.ok) throw new Error(placed.detail)
+    this.tell(run, name, "ended", ending)
+  }
+
+  decideItem(item: DecideItem): ItemResult {
+    return this.apply({ type: "decide", items: [item] }).results[0]!
   }
 
   live(runs: readonly string[]): readonly LiveHere[] {

@@ -52,9 +52,7 @@ const value = fc.oneof(
       labels: fc.dictionary(word, word, { maxKeys: 5, noNullPrototype: true }),
       flag: fc.boolean(),
       level: fc.constantFrom("low", "high" as const),
-      body: fc
-        .jsonValue({ maxDepth: 2 })
-        .map((json) => JSON.parse(JSON.stringify(json)) as unknown),
+      body: fc.jsonValue({ maxDepth: 2 }).map((one) => JSON.parse(JSON.stringify(one)) as unknown),
       data: fc.uint8Array({ maxLength: 100 }),
     })
     .map((rest) => ({ kind: "many" as const, ...rest })),
@@ -126,7 +124,7 @@ test("bounds hold in both directions", () => {
     [list(uint, 1) as Codec<never>, list(uint, 9) as Codec<never>, [1, 2]],
     [array(uint, 1) as Codec<never>, array(uint, 9) as Codec<never>, [1, 2]],
     [record(uint, 1) as Codec<never>, record(uint, 9) as Codec<never>, { a: 1, b: 2 }],
-    [json(3) as Codec<never>, json(9) as Codec<never>, "1234"],
+    [json<never>(3), json<never>(9), "1234"],
   ]
   for (const [small, large, one] of cases) {
     expect(() => encode(small, one as never)).toThrow(CodecError)

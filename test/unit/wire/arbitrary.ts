@@ -9,21 +9,23 @@ export const word = fc.string({ maxLength: 12, unit: "grapheme" })
 export const when = fc.nat({ max: 2 ** 42 })
 const words = fc.array(word, { maxLength: 3 })
 export const digest = fc.string({
-  unit: fc.constantFrom(..."0123456789abcdef"),
+  unit: fc.constantFrom(...Array.from("0123456789abcdef")),
   minLength: 64,
   maxLength: 64,
 })
 
-/** Leaves out what is undefined: a decoded message has no such field. */
-function sparse<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T
-}
 const maybe = <T>(inner: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.option(inner, { nil: undefined })
-export function sparseRecord<T extends object>(shape: {
-  [K in keyof T]: fc.Arbitrary<T[K]>
-}): fc.Arbitrary<T> {
-  return fc.record(shape).map((value) => sparse(value as T))
+/** A record without its undefined fields: a decoded message has no such field. The codec decides what T is. */
+export function sparseRecord<T>(
+  shape: Readonly<Record<string, fc.Arbitrary<unknown>>>,
+): fc.Arbitrary<T> {
+  return fc
+    .record(shape)
+    .map(
+      (value) =>
+        Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T,
+    )
 }
 
 export const declaration: fc.Arbitrary<MemberDeclaration> = fc.record({
@@ -72,7 +74,7 @@ export const reportItem = fc
       bundle: maybe(
         fc.record({ digest, bytes: safe, files: safe, holders: fc.array(safe, { maxLength: 3 }) }),
       ),
-    } as never),
+    }),
   )
   .map(([ref, rest]): ReportItem => ({ ...ref, ...rest }))
 
@@ -87,10 +89,10 @@ export const placement = fc.record({
 })
 
 const several = <T>(item: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(item, { maxLength: 4 })
-const of = <Type extends Command["type"]>(
-  type: Type,
+const of = (
+  type: Command["type"],
   items: fc.Arbitrary<readonly unknown[]>,
-): fc.Arbitrary<Command> => items.map((list) => ({ type, items: list }) as unknown as Command)
+): fc.Arbitrary<Command> => items.map((list) => ({ type, items: list }) as Command)
 
 const decided = (kind: string): fc.Arbitrary<object> =>
   fc.record({ kind: fc.constant(kind), task: taskRef, fence: safe, reason: word })

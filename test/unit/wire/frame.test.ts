@@ -60,7 +60,7 @@ const snapshot = fc
   .map((meta) => ({ meta, data: new Uint8Array(0) }))
 
 /** Zero, false and empty are the same as absent, so they are left out here. */
-const message = sparseRecord<Message>({
+const messages = sparseRecord<Message>({
   type: fc.constantFrom(...travelling),
   to: positive,
   from: positive,
@@ -75,10 +75,10 @@ const message = sparseRecord<Message>({
   rejectHint: maybe(positive),
   context: maybe(fc.uint8Array({ minLength: 1, maxLength: 16 })),
   epoch: maybe(positive),
-} as never)
+})
 
 const frame: fc.Arbitrary<Frame> = fc
-  .tuple(message, positive, fc.boolean(), fc.string({ maxLength: 32 }))
+  .tuple(messages, positive, fc.boolean(), fc.string({ maxLength: 32 }))
   .map(([one, other, forwarded, clusterId]) => ({
     version: frameVersion,
     clusterId,

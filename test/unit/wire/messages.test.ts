@@ -37,7 +37,7 @@ const json = fc
   .jsonValue({ maxDepth: 2 })
   .map((value) => JSON.parse(JSON.stringify(value)) as unknown)
 const tagged = <T>(type: string, shape: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<T> =>
-  sparseRecord({ type: fc.constant(type), ...shape } as never) as fc.Arbitrary<T>
+  sparseRecord<T>({ type: fc.constant(type), ...shape })
 
 const hello = sparseRecord<Hello>({
   cluster: word,
@@ -49,7 +49,7 @@ const hello = sparseRecord<Hello>({
   leaderPeer: maybe(peer),
   redirects: some(fc.record({ from: word, into: word })),
   startedAt: maybe(when),
-} as never)
+})
 const summary = sparseRecord<AttemptSummary>({
   run: word,
   task: word,
@@ -59,7 +59,7 @@ const summary = sparseRecord<AttemptSummary>({
   startedAt: maybe(when),
   readyAt: maybe(when),
   ending: maybe(ending),
-} as never)
+})
 const attempt = { run: word, task: word, fence: safe }
 const order = { clusterId: word, term: safe }
 const stream = fc.constantFrom("stdout", "stderr")
@@ -74,7 +74,7 @@ const kinds: readonly (readonly [string, MessageCodec<never>, fc.Arbitrary<unkno
       principal: word,
       key: maybe(word),
       body: json,
-    } as never),
+    }),
   ],
   ["ctl answer", ctlAnswer as MessageCodec<never>, json],
   [
