@@ -101,7 +101,10 @@ export function compileManifest(manifest: ManifestSpec, context: CompileContext)
     ],
     phases: [...manifestPhases],
     timeoutMs,
-    documents: [{ path: "manifest.yaml", ...pick(context.documents.manifest) }, ...staged],
+    documents: [
+      { path: "manifest.yaml", ...pick(context.documents.manifest) },
+      ...staged.map((file) => ({ ...file, path: "profile.yaml" })),
+    ],
     variables: planVariables(manifest, constants),
     addresses: lateAddresses(manifest),
     resolved: resolvedOf(manifest, { ...context, label, profileFile, profilePath }),
@@ -142,7 +145,13 @@ function checkProfile(
     const message = `profile checksum mismatch: expected ${profile.checksum}, got ${actual}`
     report("profile.checksum", message)
   }
-  return { path: "profile.yaml", ...pick(documents.profile) }
+  return { path: fileName(profile.path), ...pick(documents.profile) }
+}
+
+/** Beside a role the profile keeps its own name: programs look at its ending. */
+function fileName(path: string): string {
+  const name = path.split(/[/\\]/).at(-1) ?? ""
+  return /^\.{0,2}$/.test(name) ? "profile.yaml" : name
 }
 
 /** Digest of the packed bundle to compare with, when one is wanted. */

@@ -19,8 +19,8 @@ async function* pieces(content: Uint8Array, size: number): AsyncGenerator<Uint8A
 
 async function read(tar: Uint8Array, size = 1000): Promise<[string, string][]> {
   const found: [string, string][] = []
-  for await (const entry of readTar(pieces(tar, size), "test")) {
-    found.push([entry.path, (await gather(entry.read())).toString()])
+  for await (const item of readTar(pieces(tar, size), "test")) {
+    found.push([item.path, (await gather(item.read())).toString()])
   }
   return found
 }

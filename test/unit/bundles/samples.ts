@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { onTestFinished } from "vitest"
 import type { BundleBlobs, BundleInput, BundleTree } from "../../../src/bundles/index.ts"
-import type { Attempt, Ending, Task } from "../../../src/schema/index.ts"
+import type { Attempt, Ending, Phase, Task } from "../../../src/schema/index.ts"
 
 export const sha256 = (content: string | Uint8Array): string =>
   createHash("sha256").update(content).digest("hex")
@@ -125,13 +125,16 @@ function aTask(group: string, outputs: Task["outputs"] = []): Task {
   }
 }
 
+function phase(name: string, state: Phase["state"]): Phase {
+  return { name, state }
+}
+
 /** A finished measurement between two hosts; `changes` go into the run. */
 export function anInput(
   changes: Partial<BundleInput["run"]> = {},
   rest: Partial<BundleInput> = {},
 ): BundleInput {
   const completed = ["init", "stage", "server_start", "server_ready", "client_start", "client_done"]
-  const phase = (name: string, state: "completed" | "active" | "skipped") => ({ name, state })
   return {
     run: {
       id: "r-7",

@@ -268,7 +268,8 @@ test("programs that report in lines: the last word of each counts", async () => 
 })
 
 test("output of any size and kind is read without being held", async () => {
-  const long = `${"x".repeat(3_000_000)}\n${'{"bits_per_second": 5}\n'}${"y\n".repeat(200_000)}`
+  const figures = '{"bits_per_second": 5}\n'
+  const long = `${"x".repeat(3_000_000)}\n${figures}${"y\n".repeat(200_000)}`
   expect(await analysed(long)).toMatchObject({ stdout_lines: 200_002 })
   expect((await analysed(long))["measurements"]).toEqual([
     { tool: "json", figures: { bits_per_second: 5 } },

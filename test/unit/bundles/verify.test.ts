@@ -228,6 +228,14 @@ async function printed(command: string, occurrence = 0): Promise<string> {
   return after.slice(0, after.indexOf("[rc="))
 }
 
+function withoutActual(text: string): string {
+  return text.replace(/got sha256:[0-9a-f]+/, "got")
+}
+
+function withoutTimes(text: string): string {
+  return text.replace(/^Bundle: .*$/m, "Bundle").replace(/\d\d:\d\d:\d\d/g, "time")
+}
+
 const withSeeds = test.skipIf(!existsSync(recorded))
 
 withSeeds("the recorded bundle gets the original's verdict, in its words", async () => {
@@ -244,8 +252,7 @@ withSeeds("copies with a byte changed, a file missing, one added", async () => {
   const changed = await verifyBundle(copy)
   // The recorded session shows the original's own answer to a changed profile, with other bytes.
   const [, original] = [0, 1].map((n) => printed("cipdip bundle verify runs/golden-local", n))
-  const plain = (text: string): string => text.replace(/got sha256:[0-9a-f]+/, "got")
-  expect(plain(formatVerifyText(changed))).toBe(plain(await original!))
+  expect(withoutActual(formatVerifyText(changed))).toBe(withoutActual(await original!))
 
   await rm(join(copy, "profile.yaml"))
   const missing = await verifyBundle(copy)
@@ -276,10 +283,8 @@ withSeeds("a dry run's bundle fails as it does there", async () => {
 
 withSeeds("info of the recorded bundle has the recorded form", async () => {
   const info = await bundleInfo(recorded)
-  const shape = (text: string): string =>
-    text.replace(/^Bundle: .*$/m, "Bundle").replace(/\d\d:\d\d:\d\d/g, "time")
-  expect(shape(formatInfoText(info))).toBe(
-    shape(await printed("cipdip bundle info runs/golden-local")),
+  expect(withoutTimes(formatInfoText(info))).toBe(
+    withoutTimes(await printed("cipdip bundle info runs/golden-local")),
   )
   const theirs = JSON.parse(await printed("cipdip bundle info --json runs/golden-local")) as object
   expect(Object.keys(JSON.parse(formatInfoJson(info)) as object)).toEqual(Object.keys(theirs))

@@ -167,9 +167,9 @@ test("scenario profile names the file as it lies beside the role, or on the node
     .replace("scenario: baseline", "scenario: profile\n    profile_role: plc")
     .replace("    interval_ms: 250\n", "")
   expect(argv(text, "client").join(" ")).toBe(
-    "cipdip client --ip 127.0.0.1 --port 44818 --profile profile.yaml --role plc --duration-seconds 3 --tui-stats",
+    "cipdip client --ip 127.0.0.1 --port 44818 --profile tank.yaml --role plc --duration-seconds 3 --tui-stats",
   )
-  expect(group(text, "client").work).toMatchObject({ files: [{ path: "profile.yaml" }] })
+  expect(group(text, "client").work).toMatchObject({ files: [{ path: "tank.yaml" }] })
   const there = text
     .replace("distribution: inline", "distribution: preinstalled")
     .replace("profiles/tank.yaml", "/srv/tank.yaml")
