@@ -14,9 +14,10 @@ interface Options {
 }
 
 export async function list(session: Session, options: Options): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
   const items = await client.nodes()
-  await printList(session.terminal, formatOf(session, options.output), {
+  await printList(session.terminal, format, {
     kind: "Node",
     items,
     columns: nodeColumns(session.terminal.paint),
@@ -26,10 +27,11 @@ export async function list(session: Session, options: Options): Promise<number> 
 }
 
 export async function health(session: Session, options: Options): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
   const value = await client.health()
   const text = () => healthText(value, session.terminal.paint)
-  await printOne(session.terminal, formatOf(session, options.output), {
+  await printOne(session.terminal, format, {
     kind: "Health",
     value,
     text,
@@ -41,9 +43,10 @@ export async function health(session: Session, options: Options): Promise<number
 }
 
 export async function status(session: Session, options: Options): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
   const value = await client.status()
-  await printOne(session.terminal, formatOf(session, options.output), {
+  await printOne(session.terminal, format, {
     kind: "ClusterStatus",
     value,
     text: () => statusText(value),

@@ -9,7 +9,7 @@ import { describeFailure, UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
 import { askDetachOrCancel, onInterrupt } from "../interrupt.ts"
 import { type ManifestInput, readManifest } from "../manifest-input.ts"
-import { printOne } from "../output.ts"
+import { printOne, runValue } from "../output.ts"
 import { planText } from "../plan-text.ts"
 import { createReporter, type Reporter } from "../reporter.ts"
 import { apiUrls, formatOf, type Session } from "../session.ts"
@@ -190,7 +190,7 @@ async function conclude(
   const { view, home, options } = end
   const { terminal } = session
   const format = formatOf(session, options.output)
-  const value = { ...view, home }
+  const value = { ...runValue(view), home: publicHome(home) }
   const text = () => summary(view, home)
   if (format === "table") terminal.print(text())
   else await printOne(terminal, format, { kind: "Run", value, text })
@@ -202,6 +202,11 @@ async function conclude(
   if (verdict === undefined) return exitCodes.internal
   if (verdict === "succeeded" && home.problem !== undefined) return home.exitCode
   return verdictExit[verdict]
+}
+
+/** Where the bundle is, for programs. */
+function publicHome({ path, zip, valid, problem }: Home): object {
+  return { path, zip, valid, problem }
 }
 
 /** The original's words, with the reason when it did not succeed. */
@@ -229,7 +234,7 @@ async function detached(session: Session, view: RunView, options: RunOptions): P
   const text = () => view.id
   await printOne(session.terminal, formatOf(session, options.output), {
     kind: "Run",
-    value: view,
+    value: runValue(view),
     text,
   })
   return exitCodes.ok

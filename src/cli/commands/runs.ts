@@ -5,7 +5,7 @@ import { formatBytes, formatDuration, formatTime } from "../duration.ts"
 import { exitCodes, verdictExit } from "../exit.ts"
 import { UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
-import { printList, printOne } from "../output.ts"
+import { type Format, printList, printOne, runValue } from "../output.ts"
 import { isRole, taskWords } from "../progress.ts"
 import { apiUrls, formatOf, type Session } from "../session.ts"
 import { type Column, renderTable } from "../table.ts"
@@ -22,6 +22,7 @@ export async function list(
   session: Session,
   options: Options & { state?: string; limit: number; quiet?: true },
 ): Promise<number> {
+  const format = formatOf(session, options.output)
   const state = states.find((each) => each === options.state)
   if (options.state !== undefined && state === undefined) {
     throw new UsageError(
@@ -37,9 +38,10 @@ export async function list(
     for (const run of items) terminal.print(run.id)
     return exitCodes.ok
   }
-  await printList(terminal, formatOf(session, options.output), {
+  await printList(terminal, format, {
     kind: "Run",
     items,
+    dataOf: runValue,
     columns: runColumns(terminal.paint, session.clock.now()),
     empty: "no runs yet; start one with: troupe run FILE",
     ...(nextCursor !== undefined && { more: { nextCursor } }),
@@ -48,8 +50,9 @@ export async function list(
 }
 
 export async function show(session: Session, run: string, options: Options): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
-  await printRun(session, options, await client.getRun(run))
+  await printRun(session, format, await client.getRun(run))
   return exitCodes.ok
 }
 
@@ -58,11 +61,12 @@ export async function wait(
   run: string,
   options: Options & { timeout: number },
 ): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
   const first = await client.getRun(run)
   const signal = session.clock.timeoutSignal(options.timeout, `run ${first.label}`)
   const last = await follow(client, first, { clock: session.clock, signal })
-  await printRun(session, options, last)
+  await printRun(session, format, last)
   return last.verdict === undefined ? exitCodes.internal : verdictExit[last.verdict]
 }
 
@@ -71,20 +75,21 @@ export async function cancel(
   run: string,
   options: Options & { reason: string },
 ): Promise<number> {
+  const format = formatOf(session, options.output)
   const client = createClient({ baseUrl: apiUrls(session, options.api) })
   const view = await client.cancelRun(run, { reason: options.reason })
-  await printRun(session, options, view)
+  await printRun(session, format, view)
   const { terminal } = session
   if (view.state === "finished") terminal.tell(`it had ended before: ${view.verdict ?? "unknown"}`)
   else terminal.tell(`cancelling; wait for its bundle with: troupe runs wait ${view.id}`)
   return exitCodes.ok
 }
 
-async function printRun(session: Session, options: Options, view: RunView): Promise<void> {
+async function printRun(session: Session, format: Format, view: RunView): Promise<void> {
   const { terminal } = session
-  await printOne(terminal, formatOf(session, options.output), {
+  await printOne(terminal, format, {
     kind: "Run",
-    value: view,
+    value: runValue(view),
     text: () => runText(view, { width: terminal.columns, paint: terminal.paint }),
   })
 }

@@ -1,0 +1,198 @@
+/** Commands that only ask: runs, logs, cluster. */
+import { describe, expect, test } from "vitest"
+import { aRun } from "../../support/fake-face.ts"
+import { asked, serve, start, troupe } from "./command.ts"
+
+const done = { state: "finished" as const, phase: "done", endedAt: 1_700_000_062_000 }
+
+async function served() {
+  const { face, url } = await serve()
+  return { face, options: { env: { TROUPE_API: url } } }
+}
+
+describe("runs", () => {
+  test("list: a table for people, ids for loops, versioned JSON for programs", async () => {
+    const { face, options } = await served()
+    face.addRun(
+      aRun({ id: "r-7", label: "old", ...done, verdict: "failed", reason: "exit code 3" }),
+    )
+    face.addRun(aRun({ id: "r-9", label: "new", ...done, verdict: "succeeded" }))
+    const [table, quiet, json, lines] = await Promise.all([
+      troupe(["runs", "list"], options),
+      troupe(["runs", "ls", "-q"], options),
+      troupe(["runs", "list", "-o", "json", "--limit", "1"], options),
+      troupe(["runs", "list", "-o", "jsonl", "--state", "finished"], options),
+    ])
+    expect(table.stdout.split("\n")).toEqual([
+      "RUN  LABEL  STATE      STARTED (UTC)        DURATION  ENTRY  REASON",
+      "r-9  new    succeeded  2023-11-14 22:13:20  1 m 02 s  ada    -",
+      "r-7  old    failed     2023-11-14 22:13:20  1 m 02 s  ada    exit code 3",
+      "",
+    ])
+    expect(quiet.stdout).toBe("r-9\nr-7\n")
+    const list = JSON.parse(json.stdout) as Record<string, unknown>
+    expect(list).toMatchObject({ apiVersion: "troupe/v1", kind: "RunList", nextCursor: "1" })
+    expect(list["items"]).toMatchObject([{ id: "r-9", document: "manifest" }])
+    const ids = lines.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object)
+    expect(ids).toMatchObject([
+      { kind: "Run", id: "r-9" },
+      { kind: "Run", id: "r-7" },
+    ])
+  })
+
+  test("an empty list is no data, and says how to begin", async () => {
+    const { options } = await served()
+    const { code, stdout, stderr } = await troupe(["runs", "list"], options)
+    expect([code, stdout]).toEqual([0, ""])
+    expect(stderr).toContain("troupe run FILE")
+  })
+
+  test("show: the run, then its tasks; an unknown one exits 2", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9", label: "demo", ...done, verdict: "lost", reason: "bob is gone" }))
+    const [known, unknown] = await Promise.all([
+      troupe(["runs", "show", "r-9"], options),
+      troupe(["runs", "show", "r-8"], options),
+    ])
+    expect(known.stdout).toContain("state     lost: bob is gone\n")
+    expect(known.stdout).toMatch(/^server {2}bob {7}0 {2}starting$/m)
+    expect(unknown.code).toBe(2)
+    expect(unknown.stderr).toContain("troupe runs list")
+  })
+
+  test("wait exits as the run ends", async () => {
+    const { face, options } = await served()
+    const run = aRun({ id: "r-9" })
+    face.addRun(run)
+    const waiting = start(["runs", "wait", "r-9", "-o", "json"], options)
+    await asked(face, "readEvents")
+    face.emit("r-9", { type: "run-finished" })
+    face.addRun({ ...run, ...done, verdict: "timed_out" })
+    const { code, stdout } = await waiting.finished
+    expect(code).toBe(4)
+    expect(JSON.parse(stdout)).toMatchObject({ kind: "Run", verdict: "timed_out" })
+  })
+
+  test("wait has an end of its own: exit 4", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9" }))
+    const { code, stderr } = await troupe(["runs", "wait", "r-9", "--timeout", "200ms"], options)
+    expect(code).toBe(4)
+    expect(stderr).toContain("longer than 200 ms")
+  })
+
+  test("cancel carries the reason", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9" }))
+    const { code, stderr } = await troupe(
+      ["runs", "cancel", "r-9", "--reason", "wrong rig"],
+      options,
+    )
+    expect(code).toBe(0)
+    expect(stderr).toContain("troupe runs wait r-9")
+    expect(face.calls).toContainEqual({
+      method: "cancelRun",
+      argument: { run: "r-9", reason: "wrong rig" },
+    })
+  })
+})
+
+describe("logs", () => {
+  const attempt = {
+    ...{ n: 1, fence: 9, node: 1, lease: 2, address: "10.0.0.1", assignedAt: 0 },
+    state: "started" as const,
+  }
+  function aTask(name: string, attempts = [attempt]) {
+    const state = "active" as const
+    return { run: "r-9", group: name, index: 0, name, state, attempts, outputs: [] }
+  }
+
+  test("one task: its bytes as they are", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9", tasks: [aTask("server"), aTask("client")] }))
+    face.appendLog("r-9", "server", "no newline at the end, \u001b[31mcolours kept")
+    face.endLog("r-9", "server")
+    const args = ["logs", "r-9", "server", "--stream", "stdout"]
+    expect((await troupe(args, options)).stdout).toBe(
+      "no newline at the end, \u001b[31mcolours kept",
+    )
+  })
+
+  test("several: whole lines with the names of their tasks; builtin tasks and those not begun have none", async () => {
+    const { face, options } = await served()
+    const tasks = [aTask("server"), aTask("client"), aTask("late", []), aTask("collect-server")]
+    face.addRun(aRun({ id: "r-9", ...done, tasks }))
+    for (const name of ["server", "client"]) {
+      face.appendLog("r-9", name, `${name} 1\n${name} 2`)
+      face.endLog("r-9", name)
+    }
+    const { stdout } = await troupe(["logs", "r-9", "--stream", "stderr"], options)
+    expect(stdout).toBe(
+      "server ! server 1\nserver ! server 2\nclient ! client 1\nclient ! client 2\n",
+    )
+  })
+
+  test("-f goes on until the task ends", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9", tasks: [aTask("server")] }))
+    face.appendLog("r-9", "server", "one\n")
+    const following = start(["logs", "-f", "r-9", "server", "--stream", "stdout"], options)
+    await asked(face, "readLog")
+    face.appendLog("r-9", "server", "two\n")
+    face.endLog("r-9", "server")
+    expect((await following.finished).stdout).toBe("one\ntwo\n")
+  })
+
+  test("a task that is not there: the nearest one, and which there are", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9", tasks: [aTask("server"), aTask("client")] }))
+    const { code, stderr } = await troupe(["logs", "r-9", "severr"], options)
+    expect(code).toBe(2)
+    expect(stderr).toContain('no task "severr"; did you mean server?')
+    expect(stderr).toContain("it has: server, client")
+  })
+})
+
+describe("cluster", () => {
+  test("list marks the leader, this node, and who is silent", async () => {
+    const { options } = await served()
+    const { stdout } = await troupe(["cluster", "list"], options)
+    expect(stdout).toMatch(/^ada \(this\) {2}leader {2}connected/m)
+    expect(stdout).toMatch(/^bob {9}voter {3}silent 4\.0 s/m)
+  })
+
+  test("health begins with how many losses the cluster survives", async () => {
+    const { face, options } = await served()
+    face.healthView = { ...face.healthView, notes: ["bob answers slowly"] }
+    const { code, stdout } = await troupe(["cluster", "health"], options)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^ok: survives 1 loss\n/)
+    expect(stdout).toContain("  - bob answers slowly\n")
+  })
+
+  test("no leader: health still answers, and exits 7", async () => {
+    const { face, options } = await served()
+    face.healthView = { ...face.healthView, status: "no-leader", survives: 0 }
+    delete (face.healthView as { leader?: string }).leader
+    const { code, stdout } = await troupe(["cluster", "health", "-o", "json"], options)
+    expect(code).toBe(7)
+    expect(JSON.parse(stdout)).toMatchObject({ kind: "Health", status: "no-leader", survives: 0 })
+  })
+
+  test("status shows term, voters and log", async () => {
+    const { options } = await served()
+    const { stdout } = await troupe(["cluster", "status"], options)
+    expect(stdout).toContain("leader    ada (term 4)\n")
+    expect(stdout).toContain("log       commit 120, applied 120\n")
+  })
+
+  test("of several APIs one that answers is enough", async () => {
+    const { url } = await serve()
+    const other = "http://127.0.0.1:1"
+    const { code } = await troupe(["cluster", "status", "--api", `${other},${url}`])
+    expect(code).toBe(0)
+  })
+})
