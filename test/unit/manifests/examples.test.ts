@@ -24,6 +24,18 @@ test.each(readdirSync(examples).filter((name) => name.endsWith(".yaml")))("%s co
   }
 })
 
+const reference = readFileSync(join(examples, "../../docs/manifest.md"), "utf8")
+
+test.each([...reference.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => text!))(
+  "docs/manifest.md shows what works: %s",
+  (text) => {
+    const { manifest, issues, warnings } = parseManifest(text, { file: "doc", lenient: false })
+    expect([...issues, ...warnings]).toEqual([])
+    const context = aContext({ agents: text.includes("A1") ? { A1: "beta" } : {} })
+    expect(compileManifest(manifest!, context).issues).toEqual([])
+  },
+)
+
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
