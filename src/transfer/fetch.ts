@@ -22,13 +22,16 @@ export async function fetchBlob(
 ): Promise<{ bytes: number }> {
   const partial = new Partial(parts.directory, digest)
   await partial.look()
+  const continued = partial.size > 0
   try {
     const fetch = { digest, peers, signal, partial, received: 0 }
     const { bytes } = await parts.blobs.put(bytesOf(fetch, parts), digest)
     await partial.drop()
     return { bytes }
   } catch (error) {
-    if (!isTroupeError(error) || error.code !== "ERR_BLOB_CORRUPT") throw error
+    if (!isTroupeError(error)) throw error
+    const wrongHalf = continued && error.code === "ERR_PROTOCOL"
+    if (error.code !== "ERR_BLOB_CORRUPT" && !wrongHalf) throw error
     // One of several sources was wrong, and nothing tells which: each alone, from the start.
     await partial.drop()
     return await fetchFromEach({ digest, peers, signal, partial, received: 0 }, parts, error)
