@@ -90,8 +90,7 @@ export class Core {
     this.adoptMembership(
       restoreConfState({ lastIndex: this.log.lastIndex(), limits: config }, confState),
     )
-    if (hardState.term > 0 || hardState.vote !== none || hardState.commit > 0) this.#load(hardState)
-    if (config.applied > 0) this.log.appliedTo(config.applied, 0)
+    this.#load(hardState)
     this.becomeFollower(this.term, none)
     const last = this.log.last()
     this.trace?.(
@@ -101,14 +100,16 @@ export class Core {
   }
 
   #load(hardState: HardState): void {
-    if (hardState.commit < this.log.committed || hardState.commit > this.log.lastIndex()) {
-      throw new Error(
-        `commit ${hardState.commit} of the hard state is not within [${this.log.committed}, ${this.log.lastIndex()}]`,
-      )
+    // What was applied or compacted was committed, even when the crash came before that commit index was durable.
+    const { applied } = this.config
+    const commit = Math.max(hardState.commit, applied, this.log.committed)
+    if (commit > this.log.lastIndex()) {
+      throw new Error(`commit ${commit} is past the last entry ${this.log.lastIndex()}`)
     }
-    this.log.committed = hardState.commit
+    this.log.committed = commit
     this.term = hardState.term
     this.vote = hardState.vote
+    if (applied > 0) this.log.appliedTo(applied, 0)
   }
 
   adoptMembership(membership: Membership): void {

@@ -210,7 +210,8 @@ function handleTransfer(core: Core, message: Message, progress: Progress): void 
 
 /** The state machine has applied up to index. A joint configuration that should end by itself is ended (C-35). */
 export function appliedTo(core: Core, index: number, size: number): void {
-  core.log.appliedTo(index, size)
+  // Late news of entries that a snapshot has overtaken.
+  core.log.appliedTo(Math.max(index, core.log.applied), size)
   const { config } = core.membership
   if (!config.autoLeave || !core.isLeader || core.log.applied < core.pendingConfIndex) return
   const leave: Entry = {

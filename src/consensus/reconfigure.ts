@@ -5,7 +5,8 @@ import { broadcastAppend, maybeSendAppend } from "./replicate.ts"
 import { type ConfChange, type ConfState, none } from "./types.ts"
 
 export function applyConfChange(core: Core, change: ConfChange | undefined): ConfState {
-  if (change === undefined) return core.confState()
+  // While a snapshot waits to be written, only entries before it are applied: its configuration covers them (C-31).
+  if (change === undefined || core.log.hasSnapshotPending()) return core.confState()
   const membership = changeMembership(
     { membership: core.membership, lastIndex: core.log.lastIndex(), limits: core.config },
     change,

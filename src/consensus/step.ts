@@ -125,8 +125,7 @@ function handleOldTerm(core: Core, message: Message, term: number): void {
 function snapshotApplied(core: Core, snapshot: Snapshot): void {
   const { index } = snapshot.meta
   core.log.unstable.stableSnapshotTo(index)
-  // A newer snapshot may have overtaken this one.
-  if (index >= core.log.applied) appliedTo(core, index, 0)
+  appliedTo(core, index, 0)
 }
 
 function handleApplied(core: Core, message: Message): void {
