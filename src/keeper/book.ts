@@ -83,9 +83,13 @@ export class Book {
     return found
   }
 
-  /** An accepted attempt whose journal record could not be written never was. */
-  retract(attempt: Attempt): void {
-    this.#attempts.delete(attemptKey(attempt.spec))
+  /** An accepted attempt whose journal record could not be written never was: the same order may come again. */
+  retract({ spec }: Attempt, fenceBefore: number): void {
+    const { run, task, fence } = spec
+    this.#attempts.delete(attemptKey(spec))
+    if (this.fenceOf(spec) !== fence) return
+    if (fenceBefore === 0) this.#fences.delete(taskKey(spec))
+    else this.#fences.set(taskKey(spec), { run, task, fence: fenceBefore })
   }
 
   /** Records that say nothing new are taken without harm: a rewritten journal may repeat what queued behind it. */

@@ -22,7 +22,7 @@ import { viewOf } from "./view.ts"
 export interface SupervisorParts {
   readonly paths: KeeperPaths
   readonly clock: KeeperClock
-  readonly journal: Journal
+  readonly journal: Pick<Journal, "append" | "rewrite" | "failed" | "isLarge">
   readonly spawner: Spawner
   readonly cgroups: Cgroups | undefined
   readonly bootId: string
@@ -77,10 +77,11 @@ export class Supervisor {
     if (this.#book.clusterId !== spec.clusterId) this.#bind(spec)
     const nonce = randomBytes(16).toString("hex")
     const at = this.#parts.clock.now()
+    const before = this.#book.fenceOf(spec)
     const record = { type: "accepted", spec, nonce, bootId: this.#parts.bootId, at } as const
     this.#book.apply(record)
     const attempt = this.#book.find(spec)!
-    const work = this.#begin(attempt, record)
+    const work = this.#begin(attempt, record, before)
     this.#launching.set(key, work)
     try {
       await work
@@ -94,8 +95,11 @@ export class Supervisor {
     this.#checkCluster(spec)
     const { failed } = this.#parts.journal
     if (failed) throw refuseKeeper(`its journal cannot be written: ${failed.message}`)
-    const isOld = spec.term < this.#book.term && this.#book.clusterId === spec.clusterId
-    if (isOld || spec.fence <= this.#book.fenceOf(spec)) {
+    // Terms and fences of another cluster say nothing about this one's.
+    const { clusterId = spec.clusterId } = this.#book
+    const isSame = clusterId === spec.clusterId
+    const isOld = spec.term < this.#book.term
+    if (isSame && (isOld || spec.fence <= this.#book.fenceOf(spec))) {
       const what = isOld ? `term ${spec.term}` : `fence ${spec.fence}`
       throw new Refusal("ERR_LEASE_LOST", `${what} of ${spec.task} is superseded`, {
         task: spec.task,
@@ -128,11 +132,11 @@ export class Supervisor {
     this.#note({ type: "bound", clusterId, term })
   }
 
-  async #begin(attempt: Attempt, record: JournalRecord): Promise<void> {
+  async #begin(attempt: Attempt, record: JournalRecord, fenceBefore: number): Promise<void> {
     try {
       await this.#parts.journal.append(record)
     } catch (error) {
-      this.#book.retract(attempt)
+      this.#book.retract(attempt, fenceBefore)
       this.#mendSoon()
       throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
     }

@@ -74,7 +74,7 @@ describe.each([
 
   test("another cluster is refused while jobs run, and obeyed when none does", async () => {
     const { order } = await run(scripts.sleeps)
-    const foreign = world.order(scripts.exits(7), { clusterId: "c-2" })
+    const foreign = world.order(scripts.exits(7), { clusterId: "c-2", fence: 1, task: order.task })
     await expect(node.port.launch(foreign)).rejects.toMatchObject({ code: "ERR_FORBIDDEN" })
     await node.port.end({ ...order, graceMs: 100, reason: "over" })
     await node.ending(order)
