@@ -73,8 +73,8 @@ export interface Misfit {
   readonly reason: string
 }
 
-/** After the steps of the needs. */
-const ranks = { session: 100, capacity: 101, with: 102 }
+/** After the steps of the needs; a node that `with` rules out is as far from fitting as one that is not named. */
+const ranks = { with: -1, session: 100, capacity: 101 }
 
 function misfit(board: Board, loads: Loads, wish: Wish, member: Member): Misfit | undefined {
   const { group, anchor } = wish

@@ -2,7 +2,7 @@
 import type { Attempt, Ending, Task, TaskGroup } from "../schema/index.ts"
 import { firstUnmet } from "./constraints.ts"
 import { type Draft, refOf, type RunDraft } from "./draft.ts"
-import { advance, clientsOf, finishTask } from "./outcome.ts"
+import { advance, clientsOf, finishTask, unneeded } from "./outcome.ts"
 import type { DecideItem, ItemResult, Placement, ReportItem, TaskRef } from "./types.ts"
 
 /** Attempts that a task's row keeps; of a service the oldest in between are dropped. */
@@ -232,7 +232,7 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
     finish("lost", reason)
   } else if (task.stop === "unneeded") {
     // It was told to stop, so how it went is no matter; one that never ran was simply not needed.
-    if (ending.outcome === "not_started") finish("skipped", "nothing needs it any more")
+    if (ending.outcome === "not_started") finish("skipped", unneeded)
     else finish("succeeded", undefined)
   } else if (group.life === "service") {
     again(run, task, reason)

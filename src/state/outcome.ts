@@ -3,6 +3,9 @@ import { type Edge, type Task, type TaskGroup, taskName, type Verdict } from "..
 import { refOf, type RunDraft } from "./draft.ts"
 import type { GroupRow } from "./types.ts"
 
+/** Why a task that would have run was skipped. */
+export const unneeded = "nothing needs it any more"
+
 type Result = NonNullable<Task["result"]>
 type UntouchedResult = NonNullable<GroupRow["untouchedResult"]>
 
@@ -85,32 +88,34 @@ function finishUntouched(
 export function endGroup(
   draft: RunDraft,
   group: TaskGroup,
-  end: { readonly result: UntouchedResult; readonly reason: string; readonly stop?: Task["stop"] },
+  end: { readonly result: UntouchedResult; readonly reason: string; readonly stop?: Stop },
 ): void {
   for (const task of draft.touched(group.name)) {
     if (task.state === "pending" || task.state === "blocked") {
       finishTask(draft, task, { result: end.result, reason: end.reason })
     } else if (task.state === "active" && end.stop !== undefined) {
-      stopTask(draft, task, { stop: end.stop, reason: end.reason })
+      stopTask(draft, task, end.stop)
     }
   }
   finishUntouched(draft, group, end)
 }
 
-function stopTask(
-  draft: RunDraft,
-  task: Task,
-  why: { readonly stop: NonNullable<Task["stop"]>; readonly reason: string },
-): void {
-  draft.setTask({ ...task, state: "stopping", stop: why.stop })
+/** Why a running task is told to stop: for the rows, and for people. */
+interface Stop {
+  readonly why: NonNullable<Task["stop"]>
+  readonly reason: string
+}
+
+function stopTask(draft: RunDraft, task: Task, { why, reason }: Stop): void {
+  draft.setTask({ ...task, state: "stopping", stop: why })
   const attempt = task.attempts.at(-1)!
   draft.event("task-stopping", {
     task: task.name,
     attempt: attempt.n,
     node: draft.nodeName(attempt.node),
-    message: why.reason,
+    message: reason,
   })
-  draft.cause({ type: "task-stopping", task: refOf(task), reason: why.reason })
+  draft.cause({ type: "task-stopping", task: refOf(task), reason })
 }
 
 /** Lets every consequence happen: to be called after each change of the run. */
@@ -190,15 +195,15 @@ function release(draft: RunDraft, group: TaskGroup): void {
     if (!clients.every((client) => isDone(draft.group(client.name)))) return
     endGroup(draft, group, {
       result: "skipped",
-      reason: "nothing needs it any more",
-      stop: "unneeded",
+      reason: unneeded,
+      stop: { why: "unneeded", reason: "everything that used it has finished" },
     })
   } else if (group.work.driver === "builtin" && group.work.verb === "stage") {
     const users = draft.plan.groups.filter((user) =>
       user.after.some((edge) => edge.group === group.name),
     )
     if (users.length === 0 || !users.every((user) => isDone(draft.group(user.name)))) return
-    endGroup(draft, group, { result: "skipped", reason: "nothing needs it any more" })
+    endGroup(draft, group, { result: "skipped", reason: unneeded })
   }
 }
 

@@ -109,7 +109,7 @@ export function submit(draft: Draft, submitted: SubmitItem, item: number): ItemR
 /** Everything of the roles that waits ends at once, everything that runs is told to stop; bookkeeping goes on. */
 function stopRoles(run: RunDraft, result: "cancelled" | "timed_out", reason: string): void {
   for (const group of run.plan.groups) {
-    if (group.role) endGroup(run, group, { result, reason, stop: result })
+    if (group.role) endGroup(run, group, { result, reason, stop: { why: result, reason } })
   }
   run.moved = true
   advance(run)
