@@ -73,8 +73,7 @@ function send() {
   socket.on("data", (chunk) => (answer += chunk))
   socket.on("end", () => {
     if (answer === "") return fail(new Error("the server closed the connection without its count"))
-    const { host } = values
-    console.log(JSON.stringify({ tool: "throughput", host, port, ...JSON.parse(answer) }))
+    console.log(JSON.stringify({ tool: "throughput", ...JSON.parse(answer) }))
     process.exit(0)
   })
   socket.on("error", fail)

@@ -131,6 +131,6 @@ function roleMeta(launch: RoleLaunch, { run }: BundleInput): Record<string, unkn
     // Beyond the original's fields, only where an exit code cannot say it.
     outcome: exited ? undefined : (ending?.outcome ?? "not_started"),
     signal: ending?.signal,
-    reason: exited ? undefined : (ending?.reason ?? "it was never started"),
+    reason: ending?.reason ?? (ending ? undefined : "it was never started"),
   })
 }

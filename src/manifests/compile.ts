@@ -4,6 +4,7 @@ import { type AgentContext, chooseNode, unusedAgents } from "./agents.ts"
 import { argvOf } from "./argv.ts"
 import { roleGroups, type RoleTask, tailGroups } from "./groups.ts"
 import { referenceEdges } from "./order.ts"
+import { byPlace } from "./reader.ts"
 import { resolvedOf } from "./resolved.ts"
 import type { ManifestSpec, ReadinessSpec, RoleSpec } from "./spec.ts"
 import {
@@ -86,7 +87,8 @@ export function compileManifest(manifest: ManifestSpec, context: CompileContext)
     const message = `needs the address of '${second}', which starts only after '${first}'`
     report(`roles.${first}`, message)
   }
-  if (issues.length > 0 || "cycle" in edges) return { plan: undefined, issues, warnings: [] }
+  if (issues.length > 0 || "cycle" in edges)
+    return { plan: undefined, issues: byPlace(issues), warnings: [] }
 
   const timeoutMs = context.timeoutMs ?? timeoutMsDefault
   const label = manifest.runId ?? timeLabel(context.now)

@@ -5,6 +5,7 @@ import { isIpAddress } from "./address.ts"
 import { type Reading, readDocument } from "./document.ts"
 import { readinessDefault, readReadiness } from "./readiness.ts"
 import {
+  byPlace,
   fieldAt,
   readBool,
   readEnum,
@@ -125,13 +126,6 @@ export function manifestFiles(manifest: ManifestSpec): readonly string[] {
 /** The bundle directory (or packed bundle) to compare with, as written. */
 export function manifestBaseline(manifest: ManifestSpec): string | undefined {
   return manifest.diffBaseline
-}
-
-/** In the order of the text; mistakes at one place stay in the order of the checks. */
-function byPlace(issues: readonly Issue[]): Issue[] {
-  return issues.toSorted(
-    (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
-  )
 }
 
 function readApiVersion(reading: Reading, root: Section): void {

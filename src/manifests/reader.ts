@@ -1,4 +1,5 @@
 /** Reads fields out of a document's tree: each reader takes what is right and notes every mistake at its place. */
+import type { Issue } from "../schema/index.ts"
 import { isMap, isScalar, isSeq, type Node, type Scalar } from "yaml"
 import { nearest } from "../lib/index.ts"
 import { entriesOf, followed, type Reading } from "./document.ts"
@@ -289,4 +290,11 @@ export function readScalars(
     else scalars.set(name, { value, text })
   }
   return scalars
+}
+
+/** In the order of the text; mistakes at one place stay in the order of the checks. */
+export function byPlace(issues: readonly Issue[]): Issue[] {
+  return issues.toSorted(
+    (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+  )
 }

@@ -92,6 +92,13 @@ test("what did not exit by itself has exit code -1, as in Go, and says why", asy
     reason: "stopped: nobody needs it",
   })
   const { roles } = anInput()
+  // A server that exits by itself when it is told to stop still says why it did.
+  const told = { ...roles[0]!, ending: anEnding({ exitCode: 1, stopped: true, reason: "stopped" }) }
+  const stopped = await described(anInput({}, { roles: [told] }))
+  expect(JSON.parse(stopped["roles/server/role_meta.json"]!)).toMatchObject({
+    exit_code: 1,
+    reason: "stopped",
+  })
   const never = { ...roles[0]!, attempt: 0, ending: undefined }
   const unstarted = await described(anInput({}, { roles: [never] }))
   expect(JSON.parse(unstarted["roles/server/role_meta.json"]!)).toMatchObject({
