@@ -25,7 +25,8 @@ export function createLive(terminal: Terminal, clock: Clock): Live {
     drawn = 0
   }
   const draw = () => {
-    const now = lines?.() ?? []
+    // What has left the screen cannot be redrawn.
+    const now = (lines?.() ?? []).slice(0, terminal.liveSize().rows - 1)
     // One write, so that nothing flickers.
     const up = drawn > 0 ? `\u001b[${drawn}A\r` : ""
     terminal.draw(`${up}${now.map((line) => `${line}\u001b[K\n`).join("")}\u001b[J`)

@@ -12,7 +12,7 @@ import { type Issue, TroupeError } from "../schema/index.ts"
 import { describeIssue, UsageError } from "./failure.ts"
 import type { Session } from "./session.ts"
 
-export interface NamedFile {
+interface NamedFile {
   /** As written in the manifest. */
   readonly path: string
   readonly absolute: string
@@ -65,7 +65,7 @@ export function readManifest(
   return { file, text, spec, files, baseline }
 }
 
-export function sha256(bytes: Uint8Array): string {
+function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex")
 }
 

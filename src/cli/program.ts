@@ -117,7 +117,7 @@ function addNode(program: Command, does: Does): void {
     .option("--data <dir>", "its data directory")
     .option("--cluster <name>", "its cluster, where --data is not given")
     .option("--config <file>", "its configuration file")
-    .option("--timeout <duration>", "how long to wait", duration, 30_000)
+    .addOption(durationOption("how long to wait", "30s"))
     .action(does(async () => (await import("./commands/node-stop.ts")).nodeStop))
 }
 
@@ -129,9 +129,13 @@ function addRun(program: Command, does: Does): void {
     .argument("<words...>", "the manifest's file, with or without the word `manifest` before it")
     .option("--dry-run", "check everything, start nothing")
     .option("--print-plan", "show which task would go to which node, and start nothing")
-    .option("--agent <role=agent>", "where a role runs; may be repeated", collect, [])
+    .addOption(
+      new Option("--agent <role=agent>", "where a role runs; may be repeated")
+        .argParser(collect)
+        .default([], "as the manifest says"),
+    )
     .option("--bundle-dir <dir>", "where bundles are unpacked", "runs")
-    .option("--timeout <duration>", "longest duration of the run", duration, 30 * 60_000)
+    .addOption(durationOption("longest duration of the run", "30m"))
     .option("-v, --verbose", "a line for each step of each task")
     .option("--detach", "return when it is accepted")
     .option("--no-analyze", "leave out the analysis")
@@ -159,13 +163,13 @@ function addRuns(program: Command, does: Does): void {
     .command("wait")
     .description("wait for a run's verdict; exits as `troupe run` does")
     .argument("<run>", "id or label")
-    .option("--timeout <duration>", "how long to wait", duration, 24 * 3_600_000)
+    .addOption(durationOption("how long to wait", "24h"))
   withRemote(withOutput(wait)).action(does(async () => (await import("./commands/runs.ts")).wait))
   const cancel = runs
     .command("cancel")
     .description("stop a run's tasks and end it")
     .argument("<run>", "id or label")
-    .option("--reason <text>", "why, for the record", "cancelled by its user")
+    .option("--reason <text>", "why, for the record", "by its user")
   withRemote(withOutput(cancel)).action(
     does(async () => (await import("./commands/runs.ts")).cancel),
   )
@@ -236,6 +240,11 @@ function createSession(program: Command): Session {
   const { color } = program.opts<{ color: boolean }>()
   const terminal = createTerminal(environment, { colour: color })
   return { terminal, environment, clock: createClock(), sources: new Map() }
+}
+
+function durationOption(help: string, fallback: string): Option {
+  const option = new Option("--timeout <duration>", help).argParser(duration)
+  return option.default(duration(fallback), fallback)
 }
 
 function duration(text: string): number {

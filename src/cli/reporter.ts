@@ -41,7 +41,7 @@ export function createReporter(
       if (live) {
         lines = () =>
           progressLines(view, {
-            columns: terminal.liveColumns(),
+            columns: terminal.liveSize().columns,
             paint: terminal.paintError,
             elapsedMs: clock.boottime() - began,
           })

@@ -14,7 +14,7 @@ export interface Session {
   readonly sources: Map<string, string>
 }
 
-export const apiDefault = "http://127.0.0.1:8770"
+const apiDefault = "http://127.0.0.1:8770"
 
 /** -o, else TROUPE_OUTPUT, else a table. */
 export function formatOf(session: Session, chosen: string | undefined): Format {

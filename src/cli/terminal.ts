@@ -21,8 +21,8 @@ export interface Terminal {
   readonly columns: number | undefined
   /** Standard error is a terminal that may be redrawn. */
   readonly live: boolean
-  /** Its columns now; people resize. */
-  liveColumns(): number
+  /** Its size now; people resize. */
+  liveSize(): { readonly columns: number; readonly rows: number }
   /** A person can be asked. */
   readonly interactive: boolean
 }
@@ -47,9 +47,10 @@ export function createTerminal(
     draw: (text) => void stderr.write(text),
     paint: paintFor(stdout),
     paintError: paintFor(stderr),
-    columns: stdout.isTTY ? stdout.columns : undefined,
+    // A terminal that does not know its size says 0.
+    columns: stdout.isTTY && stdout.columns > 0 ? stdout.columns : undefined,
     live: stderr.isTTY && !environment.plain,
-    liveColumns: () => stderr.columns ?? 80,
+    liveSize: () => ({ columns: stderr.columns || 80, rows: stderr.rows || 24 }),
     interactive: stdin.isTTY && stderr.isTTY,
   }
 }

@@ -20,7 +20,7 @@ export const meshPort = 8771
 export const apiPort = 8770
 
 /** Flags, variables and help of the fields of NodeConfig. */
-export const fieldNotes = z.registry<FieldNote>()
+const fieldNotes = z.registry<FieldNote>()
 
 const namePattern = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/
 const labelPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/

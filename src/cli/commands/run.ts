@@ -175,7 +175,7 @@ async function stopOrLeave(
   if (reporter) reporter.tell(notice)
   else terminal.tell(notice)
   try {
-    await client.cancelRun(view.id, { reason: `cancelled by ${signal}` })
+    await client.cancelRun(view.id, { reason: signal === "SIGINT" ? "by Ctrl-C" : "by SIGTERM" })
   } catch (error) {
     // Following goes on: the run itself tells how it ends.
     const context = { paint: terminal.paintError, debug: false, sources: session.sources }

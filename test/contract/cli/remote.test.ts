@@ -102,7 +102,12 @@ describe("runs", () => {
 
 describe("logs", () => {
   const attempt = {
-    ...{ n: 1, fence: 9, node: 1, lease: 2, address: "10.0.0.1", assignedAt: 0 },
+    n: 1,
+    fence: 9,
+    node: 1,
+    lease: 2,
+    address: "10.0.0.1",
+    assignedAt: 0,
     state: "started" as const,
   }
   function aTask(name: string, attempts = [attempt]) {

@@ -33,7 +33,7 @@ async function stage(text = manifest) {
 async function accepted(face: FakeFace): Promise<RunView> {
   await asked(face, "readEvents")
   const { items } = await face.listRuns({ limit: 1 }, { signal: new AbortController().signal })
-  return aRun(items[0]!)
+  return aRun(items[0])
 }
 
 function end(face: FakeFace, run: RunView, fields: Partial<RunView>): void {
@@ -221,7 +221,7 @@ test("what stands in the bundle directory is never written over", async () => {
     await asked(face, "readEvents")
     face.calls.length = 0
     const { items } = await face.listRuns({ limit: 1 }, { signal: new AbortController().signal })
-    const run = aRun(items[0]!)
+    const run = aRun(items[0])
     const { bundle, read } = await packedBundle("demo", bundleFiles("demo"))
     face.setBundle(run.id, bundle, read)
     end(face, run, { verdict: "succeeded", bundle })
@@ -312,7 +312,7 @@ describe("Ctrl-C without a terminal", () => {
     const run = await accepted(face)
     running.child.kill("SIGINT")
     await asked(face, "cancelRun")
-    end(face, run, { verdict: "cancelled", reason: "cancelled by SIGINT" })
+    end(face, run, { verdict: "cancelled", reason: "cancelled: by Ctrl-C" })
     const { code, stdout, stderr } = await running.finished
     expect(code).toBe(130)
     expect(stdout).toContain("Status:   cancelled")

@@ -21,6 +21,13 @@ async function nobody(): Promise<string> {
   return `127.0.0.1:${port}`
 }
 
+/** What bash would offer for the last word. */
+function complete(script: string, words: readonly string[]): string[] {
+  const list = words.map((word) => `'${word}'`).join(" ")
+  const ask = `${script}\nCOMP_WORDS=(${list})\nCOMP_CWORD=${words.length - 1}\n_troupe\nprintf '%s\\n' "\${COMPREPLY[@]}"`
+  return execFileSync("bash", ["-c", ask], { encoding: "utf8" }).trim().split("\n")
+}
+
 test.each([
   [["bundel"], "Did you mean bundle?"],
   [["node", "strat"], "Did you mean start?"],
@@ -116,12 +123,6 @@ describe("node start refuses", () => {
 })
 
 describe("completion", () => {
-  function complete(script: string, words: readonly string[]): string[] {
-    const list = words.map((word) => `'${word}'`).join(" ")
-    const ask = `${script}\nCOMP_WORDS=(${list})\nCOMP_CWORD=${words.length - 1}\n_troupe\nprintf '%s\\n' "\${COMPREPLY[@]}"`
-    return execFileSync("bash", ["-c", ask], { encoding: "utf8" }).trim().split("\n")
-  }
-
   test("bash offers what may follow, and nothing else", async () => {
     const { stdout: script, code } = await troupe(["completion", "bash"])
     expect(code).toBe(0)

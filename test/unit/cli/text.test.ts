@@ -1,5 +1,6 @@
 /** Widths, tables, durations, lines. */
 import fc from "fast-check"
+import { stripVTControlCharacters } from "node:util"
 import { describe, expect, test } from "vitest"
 import {
   formatBytes,
@@ -10,6 +11,18 @@ import {
 import { createLines } from "../../../src/cli/lines.ts"
 import { renderTable } from "../../../src/cli/table.ts"
 import { pad, safeLine, textWidth, truncate } from "../../../src/cli/width.ts"
+
+function red(text: string): string {
+  return `\u001b[31m${text}\u001b[39m`
+}
+
+function linesOf(pieces: readonly Uint8Array[]): string[] {
+  const lines: string[] = []
+  const reader = createLines((line) => lines.push(line))
+  for (const piece of pieces) reader.write(piece)
+  reader.end()
+  return lines
+}
 
 describe("width", () => {
   test.each([
@@ -87,11 +100,10 @@ describe("table", () => {
   })
 
   test("a style does not change the layout", () => {
-    const red = (text: string) => `\u001b[31m${text}\u001b[39m`
     const styled = columns.map((column) => ({ ...column, style: red }))
     const rows = [{ name: "ab", n: 1 }]
     const plain = renderTable(rows, columns)
-    const stripped = renderTable(rows, styled).map((line) => line.replaceAll(/\u001b\[\d+m/g, ""))
+    const stripped = renderTable(rows, styled).map(stripVTControlCharacters)
     expect(stripped).toEqual(plain)
   })
 })
@@ -139,14 +151,6 @@ describe("durations", () => {
 })
 
 describe("lines", () => {
-  function linesOf(pieces: readonly Uint8Array[]): string[] {
-    const lines: string[] = []
-    const reader = createLines((line) => lines.push(line))
-    for (const piece of pieces) reader.write(piece)
-    reader.end()
-    return lines
-  }
-
   test("however the bytes are cut, the lines are the same", () => {
     const text = "eins\nzwö\r\n\n日本語"
     const bytes = new TextEncoder().encode(text)
