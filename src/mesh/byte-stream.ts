@@ -2,6 +2,7 @@
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from "@libp2p/interface"
 import { connectionLost } from "./failures.ts"
 import { meshLimits } from "./limits.ts"
+import { plainBytes } from "./plain-bytes.ts"
 import type { ByteStream } from "./types.ts"
 
 export function byteStream(stream: Stream, peerId: string): ByteStream {
@@ -103,7 +104,7 @@ class BoundedReader implements AsyncIterableIterator<Uint8Array> {
   #received(event: StreamMessageEvent): void {
     if (this.#left) return
     for (const chunk of event.data instanceof Uint8Array ? [event.data] : event.data) {
-      this.#chunks.push(chunk)
+      this.#chunks.push(plainBytes(chunk))
       this.#size += chunk.byteLength
     }
     if (!this.#resuming) this.#pauseIfFull()

@@ -69,6 +69,12 @@ export class Connections {
     return open.find((connection) => connection.direction === wanted) ?? open[0]
   }
 
+  /** Without a connection, and not to be dialled just now. */
+  isAway(peerId: string): boolean {
+    const patience = this.book.backingOff(peerId, this.#parts.clock.boottime())
+    return patience !== undefined && !this.current(peerId)
+  }
+
   peers(): string[] {
     const peers = new Set<string>()
     for (const connection of this.#libp2p?.getConnections() ?? []) {

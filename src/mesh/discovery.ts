@@ -5,7 +5,7 @@ import { networkInterfaces } from "node:os"
 import type { PeerDiscovery } from "@libp2p/interface"
 import { mdns } from "@libp2p/mdns"
 import type { PeerRef } from "../schema/index.ts"
-import { isLoopback, parseAddress, splitPeerId, withoutPeerId } from "./addresses.ts"
+import { isLoopback, splitPeerId, withoutPeerId } from "./addresses.ts"
 import type { Connections } from "./connections.ts"
 import { reasonOf } from "./failures.ts"
 import { meshLimits, meshPeriods } from "./limits.ts"
@@ -113,14 +113,14 @@ function whyNoMulticast(): Promise<string | undefined> {
   })
 }
 
-/** Dials every seed until it answers, and again when it is lost. */
+/** Dials every seed (a multiaddr) until it answers, and again when it is lost. */
 export function followSeeds(
   seeds: readonly string[],
   parts: MeshParts & { connections: Connections; found: Found; self: string },
   signal: AbortSignal,
 ): void {
   for (const seed of seeds) {
-    void followSeed(parseAddress(seed), parts, signal).catch((error: unknown) => {
+    void followSeed(seed, parts, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error
     })
   }

@@ -4,6 +4,7 @@ import { CodecError, Reader, Writer } from "../lib/index.ts"
 import { type ErrorCode, isTroupeError, TroupeError } from "../schema/index.ts"
 import { reasonOf } from "./failures.ts"
 import { meshLimits } from "./limits.ts"
+import { plainBytes } from "./plain-bytes.ts"
 
 /** Of the side that opened the stream: request, cancel, ping. Of the other: answer, failure, pong. */
 const kinds = ["request", "cancel", "ping", "answer", "failure", "pong"] as const
@@ -30,7 +31,7 @@ export function encodeEnvelope(id: number, kind: EnvelopeKind, body = none): Uin
 }
 
 export function decodeEnvelope(frame: Uint8ArrayList): Envelope {
-  const bytes = frame.subarray()
+  const bytes = plainBytes(frame.subarray())
   const reader = new Reader(bytes)
   const id = reader.varint()
   const kind = kinds[reader.byte()]

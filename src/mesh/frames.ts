@@ -3,6 +3,7 @@
 import type { Stream } from "@libp2p/interface"
 import { CodecError, Writer } from "../lib/index.ts"
 import { meshLimits } from "./limits.ts"
+import { plainBytes } from "./plain-bytes.ts"
 
 /** Cuts a byte stream into frames. A frame that came in one piece is a view, not a copy. */
 export class FrameReader {
@@ -16,7 +17,7 @@ export class FrameReader {
     this.#chunks.push(chunk)
     this.#size += chunk.length
     if (this.#size < this.#need) return
-    let bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks)
+    let bytes = plainBytes(this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks))
     this.#chunks = []
     for (;;) {
       const header = readLength(bytes)
@@ -60,6 +61,7 @@ export function readFrames(stream: Stream, take: (frame: Uint8Array) => void): v
 /** Our frames to one peer. It never makes its caller wait: what has no room is dropped. */
 export class FrameLink {
   readonly #open: () => Promise<Stream>
+  readonly #isAway: () => boolean
   readonly #queue: Uint8Array[] = []
   #bytes = 0
   #stream: Stream | undefined
@@ -67,9 +69,10 @@ export class FrameLink {
   #flushing = false
   #stopped = false
 
-  /** `open` connects and opens; it fails at once while the peer is known to be away. */
-  constructor(open: () => Promise<Stream>) {
+  /** `open` connects and opens; `isAway` tells that it would fail at once. */
+  constructor(open: () => Promise<Stream>, isAway: () => boolean) {
     this.#open = open
+    this.#isAway = isAway
   }
 
   get idle(): boolean {
@@ -80,6 +83,7 @@ export class FrameLink {
     if (this.#stopped || frame.length > meshLimits.frameBytesMax) return false
     if (this.#queue.length >= meshLimits.frameQueueMax) return false
     if (this.#bytes + frame.length > meshLimits.frameQueueBytesMax) return false
+    if (!this.#stream && !this.#opening && this.#isAway()) return false
     this.#queue.push(frame)
     this.#bytes += frame.length
     if (!this.#stream) this.#connect()

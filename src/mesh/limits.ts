@@ -9,6 +9,8 @@ export const meshLimits = {
   requestBytesMax: 4 << 20,
   /** Unanswered requests to one peer on one protocol, and from one. */
   requestsInFlightMax: 256,
+  /** Unsent bytes of a request stream above which no more are taken. */
+  requestBacklogBytes: 16 << 20,
   /** A consensus frame: an entry of 256 KiB and its company. */
   frameBytesMax: 1 << 20,
   frameQueueMax: 4096,

@@ -2,7 +2,7 @@
 import type { Connection, Stream } from "@libp2p/interface"
 import { until } from "../platform/index.ts"
 import { type PeerRef, TroupeError } from "../schema/index.ts"
-import { splitPeerId, withoutPeerId } from "./addresses.ts"
+import { parseAddress, splitPeerId, withoutPeerId } from "./addresses.ts"
 import { byteStream } from "./byte-stream.ts"
 import { Connections, type Haste } from "./connections.ts"
 import { Discovery, followSeeds } from "./discovery.ts"
@@ -34,7 +34,7 @@ import type {
 
 type Listeners = { [K in keyof MeshEvents]: ((value: MeshEvents[K]) => void)[] }
 
-/** No I/O before `start`. Handlers may be set before or after it. */
+/** No I/O before `start`. ERR_CONFIG_INVALID for a seed that is no address. Handlers may be set before or after it. */
 export function createMesh(options: MeshOptions, parts: MeshParts): Mesh {
   return new LibP2PMesh(options, parts)
 }
@@ -42,6 +42,7 @@ export function createMesh(options: MeshOptions, parts: MeshParts): Mesh {
 class LibP2PMesh implements Mesh {
   readonly peerId: string
   readonly #options: MeshOptions
+  readonly #seeds: readonly string[]
   readonly #parts: MeshParts
   readonly #connections: Connections
   readonly #discovery: Discovery
@@ -62,6 +63,7 @@ class LibP2PMesh implements Mesh {
   constructor(options: MeshOptions, parts: MeshParts) {
     this.peerId = peerIdOfKey(options.privateKey)
     this.#options = options
+    this.#seeds = options.seeds.map(parseAddress)
     this.#parts = parts
     this.#gossip = new Gossip(options.cluster, parts)
     this.#connections = new Connections(this.peerId, parts, (event, value) =>
@@ -128,7 +130,7 @@ class LibP2PMesh implements Mesh {
     const known = this.#frames.get(peer.peerId)
     // At once, whoever has the lower id: a peer that restarts must not wait for its heartbeats.
     const open = () => this.#open(this.#ref(peer.peerId), frameProtocol, { eager: true })
-    const link = known ?? new FrameLink(open)
+    const link = known ?? new FrameLink(open, () => this.#connections.isAway(peer.peerId))
     if (!known) remember(this.#frames, peer.peerId, link)
     if (peer.addresses.length > 0) this.#connections.book.learn(peer.peerId, peer.addresses)
     return link.send(frame)
@@ -182,7 +184,7 @@ class LibP2PMesh implements Mesh {
     this.#pulse.start()
     const follow = { ...this.#parts, connections: this.#connections, self: this.peerId }
     const found = (peer: PeerRef) => this.#discovered(peer)
-    followSeeds(this.#options.seeds, { ...follow, found }, this.#stop.signal)
+    followSeeds(this.#seeds, { ...follow, found }, this.#stop.signal)
     this.#parts.logger.info("the mesh listens", { addresses: this.addresses() })
   }
 

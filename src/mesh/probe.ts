@@ -43,7 +43,9 @@ function probe(address: SocketAddress, clock: Clock, signal: AbortSignal): Promi
       timer = clock.after(meshPeriods.probeHoldMs, settle)
     })
     socket.on("error", (error: NodeJS.ErrnoException) => {
-      if (result === "unclear" && error.code === "ECONNREFUSED") result = "refused"
+      if (result !== "unclear") return
+      if (error.code === "ECONNREFUSED") result = "refused"
+      if (error.code === "ECONNRESET") result = "dropped"
     })
     socket.on("close", () => {
       if (result === "accepted") result = "dropped"

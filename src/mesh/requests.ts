@@ -23,6 +23,11 @@ function send(stream: Stream, id: number, kind: EnvelopeKind, body?: Uint8Array)
   stream.send(lengthPrefixed.encode.single(frame, { maxDataLength: envelopeBytesMax }))
 }
 
+/** The other side reads too slowly. Above writeBufferBytesMax libp2p would reset the stream. */
+function isClogged(stream: Stream): boolean {
+  return stream.writeBufferLength > meshLimits.requestBacklogBytes
+}
+
 /** Calls `take` for every frame, until the stream ends. Safe without backpressure of our own: `take` never waits. */
 async function receive(stream: Stream, take: (envelope: Envelope) => void): Promise<void> {
   await pipe(
@@ -75,6 +80,7 @@ export class RequestLink {
       throw busy(`requests to ${this.#peerId} on ${this.#protocol}`)
     }
     const stream = this.#usable() ?? (await this.#wait(this.#open(open), signal))
+    if (isClogged(stream)) throw busy(`unsent requests to ${this.#peerId}`)
     return await this.#exchange(stream, { kind: "request", body: payload }, signal)
   }
 
@@ -199,6 +205,7 @@ export async function serveRequests(
       if (answer.length > meshLimits.requestBytesMax) {
         throw tooLarge("an answer", meshLimits.requestBytesMax)
       }
+      if (isClogged(stream)) throw busy(`unread answers of ${from.peerId}`)
       reply(id, "answer", answer)
     } finally {
       running.delete(id)

@@ -7,9 +7,10 @@ import type {
   RequestProtocol,
   StreamProtocol,
 } from "../../src/mesh/index.ts"
+import { decodeFailure, encodeFailure } from "../../src/mesh/envelope.ts"
 import { busy, connectionLost, notConnected, stopped, tooLarge } from "../../src/mesh/failures.ts"
 import { type Timer, until } from "../../src/platform/index.ts"
-import { type Facts, isTroupeError, type PeerRef, TroupeError } from "../../src/schema/index.ts"
+import type { Facts, PeerRef } from "../../src/schema/index.ts"
 import type { FakeNetwork } from "./fake-mesh.ts"
 import { FakePipe } from "./fake-stream.ts"
 
@@ -32,6 +33,7 @@ interface FakeConnection {
 
 interface Pending {
   readonly to: string
+  readonly protocol: RequestProtocol
   reject(error: Error): void
 }
 
@@ -138,11 +140,14 @@ export class FakeNode implements Mesh {
     this.#running()
     signal.throwIfAborted()
     if (payload.length > limits.bytes) throw tooLarge("a request", limits.bytes)
-    if (this.#pending.size >= limits.inFlight) throw busy("requests")
+    const same = [...this.#pending].filter(
+      (other) => other.to === peer.peerId && other.protocol === protocol,
+    )
+    if (same.length >= limits.inFlight) throw busy("requests")
     const answer = Promise.withResolvers<Uint8Array>()
     // Its failure is seen by the race below, or by nobody who still waits.
     answer.promise.catch(() => undefined)
-    const pending = { to: peer.peerId, reject: answer.reject }
+    const pending = { to: peer.peerId, protocol, reject: answer.reject }
     const cancel = new AbortController()
     this.#pending.add(pending)
     try {
@@ -327,10 +332,9 @@ export class FakeNode implements Mesh {
       const copy = bytes.slice()
       return (answer) => answer.resolve(copy)
     } catch (error) {
-      const known = isTroupeError(error) ? error : undefined
-      const { code, message, details } = known ?? failedThere(asked.protocol, error)
-      return (answer) =>
-        answer.reject(new TroupeError(code, message, structuredClone(details) as never))
+      // As it would travel.
+      const failure = encodeFailure(error, asked.protocol)
+      return (answer) => answer.reject(decodeFailure(failure, asked.protocol))
     } finally {
       this.#serving.delete(asked.cancel)
     }
@@ -391,9 +395,4 @@ export class FakeNode implements Mesh {
   #running(): void {
     if (!this.alive) throw stopped()
   }
-}
-
-function failedThere(where: string, error: unknown): TroupeError {
-  const details = { where, reason: String(error) }
-  return new TroupeError("ERR_PROTOCOL", `${where} failed`, details)
 }

@@ -79,11 +79,11 @@ test("a broken connection to a living process is not refused, and is made again 
   const at = proxy.address() as { port: number }
   const ref = { peerId: b.peerId, addresses: [`/ip4/127.0.0.1/tcp/${at.port}`] }
   const ask = () => a.request(ref, "/troupe/ctl/1", Uint8Array.of(1), { signal: limit() })
-  expect(await ask()).toEqual(Buffer.of(1))
+  expect(await ask()).toEqual(Uint8Array.of(1))
   const lost = next(a, "disconnected")
   for (const socket of sockets) socket.resetAndDestroy()
   expect(await lost).toEqual({ peerId: b.peerId, refused: false })
-  expect(await ask()).toEqual(Buffer.of(1))
+  expect(await ask()).toEqual(Uint8Array.of(1))
 })
 
 test("a process that stands still is cut off after a while, and not refused", async () => {
