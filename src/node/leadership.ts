@@ -201,9 +201,11 @@ export class Leadership {
 
   #heard(contact: Contact): void {
     const now = this.#context.parts.clock.boottime()
-    if (!contact.answered) contact.steadySince = now
-    contact.answered = true
     contact.heardAt = now
+    if (contact.answered) return
+    contact.steadySince = now
+    contact.answered = true
+    this.#decide()
   }
 
   #unheard(member: Member, contact: Contact, error: unknown): void {
@@ -470,7 +472,12 @@ export class Leadership {
 
   /** What placements depend on besides the rows. */
   placing(): PlacementInput {
-    return { avoid: this.#replica.memberId, addressOf: (id) => this.addressOf(id) }
+    const silent = new Set(
+      readMembers(this.#replica.tables)
+        .map((member) => member.id)
+        .filter((id) => id !== this.#replica.memberId && !this.#contacts.get(id)?.answered),
+    )
+    return { avoid: this.#replica.memberId, silent, addressOf: (id) => this.addressOf(id) }
   }
 
   /** The host of a member as its peers dial it: what `${roles.x.address}` becomes. */

@@ -251,7 +251,7 @@ function withReasons(parts: OperationParts, run: string): RunView {
   const view = runView(parts.replica.tables, run)
   const tasks = view.tasks.map((task) => {
     if (task.state !== "pending" && task.state !== "blocked") return task
-    const explanation = parts.leadership.scheduler.explain(task)
+    const explanation = parts.leadership.scheduler.explain(task, parts.leadership.placing())
     return explanation?.waiting === undefined ? task : { ...task, waiting: explanation.waiting }
   })
   return { ...view, tasks }

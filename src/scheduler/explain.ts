@@ -16,7 +16,7 @@ const clause: Readonly<Record<Edge["on"], string>> = {
 export function explainTask(
   board: Board,
   ref: TaskRef,
-  input: Pick<PlacementInput, "facts">,
+  input: Pick<PlacementInput, "facts" | "silent">,
 ): Explanation | undefined {
   const run = board.runs.get(ref.run)
   const group = run?.groups.get(ref.group)
@@ -27,7 +27,7 @@ export function explainTask(
   }
   if (task.state !== "pending") return { waiting: undefined, rejected: [] }
   const loads = new Loads(board, input.facts)
-  const choice = choose(board, loads, wishOf(run, group.definition), {})
+  const choice = choose(board, loads, wishOf(run, group.definition), input)
   if (choice.member === undefined) {
     return { waiting: noneFits(group.definition, choice), rejected: choice.rejected }
   }

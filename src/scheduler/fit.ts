@@ -40,7 +40,9 @@ export class Loads {
     for (const group of this.#board.runs.get(run)?.groups.values() ?? []) {
       for (const task of group.tasks.values()) {
         const last = task.attempts.at(-1)
-        if (last === undefined || last.state === "ended" || !group.definition.role) continue
+        if (last === undefined || !takesPlace(group.definition)) continue
+        // What was staged stays where its role will run.
+        if (last.state === "ended" && group.definition.role) continue
         counts.set(last.node, (counts.get(last.node) ?? 0) + 1)
       }
     }
@@ -50,10 +52,15 @@ export class Loads {
 
   add(run: string, group: TaskGroup, node: number): void {
     if (group.work.driver !== "builtin") this.#slots.set(node, this.slots(node) + 1)
-    if (!group.role) return
+    if (!takesPlace(group)) return
     const counts = this.#ofRun(run)
     counts.set(node, (counts.get(node) ?? 0) + 1)
   }
+}
+
+/** Whether it is, or chooses the node of, a role: those are spread over the nodes. */
+function takesPlace(group: TaskGroup): boolean {
+  return group.role || (group.work.driver === "builtin" && group.work.verb === "stage")
 }
 
 /** What one placement asks, the same for a live run and for a dry run. */
@@ -76,12 +83,17 @@ export interface Misfit {
 /** After the steps of the needs; a node that `with` rules out is as far from fitting as one that is not named. */
 const ranks = { with: -1, session: 100, capacity: 101 }
 
-function misfit(board: Board, loads: Loads, wish: Wish, member: Member): Misfit | undefined {
+function misfit(
+  place: { readonly board: Board; readonly loads: Loads; readonly input: Preferences },
+  wish: Wish,
+  member: Member,
+): Misfit | undefined {
+  const { board, loads, input } = place
   const { group, anchor } = wish
   const unmet = firstUnmet(group.needs, member)
   if (unmet !== undefined) return { member, rank: unmet.step, reason: unmet.reason }
   const session = board.sessions.get(member.id)
-  if (session?.state !== "up") {
+  if (session?.state !== "up" || input.silent?.has(member.id)) {
     const reason = session === undefined ? "has not reported yet" : "does not answer"
     return { member, rank: ranks.session, reason }
   }
@@ -97,6 +109,8 @@ function misfit(board: Board, loads: Loads, wish: Wish, member: Member): Misfit 
   return undefined
 }
 
+type Preferences = Pick<PlacementInput, "avoid" | "silent">
+
 export interface Choice {
   readonly member: Member | undefined
   readonly rejected: readonly Rejection[]
@@ -105,16 +119,11 @@ export interface Choice {
 }
 
 /** The best member for this wish, and why the others are none. */
-export function choose(
-  board: Board,
-  loads: Loads,
-  wish: Wish,
-  input: Pick<PlacementInput, "avoid">,
-): Choice {
+export function choose(board: Board, loads: Loads, wish: Wish, input: Preferences): Choice {
   const misfits: Misfit[] = []
   const scored: { member: Member; score: readonly number[] }[] = []
   for (const member of board.members.values()) {
-    const failed = misfit(board, loads, wish, member)
+    const failed = misfit({ board, loads, input }, wish, member)
     if (failed === undefined) scored.push({ member, score: score(loads, wish, member, input) })
     else misfits.push(failed)
   }
@@ -132,17 +141,12 @@ function rejection({ member, reason }: Misfit): Rejection {
 }
 
 /** Lower is better, first difference decides: near the outputs, spread, not the leader, few attempts, low id. */
-function score(
-  loads: Loads,
-  wish: Wish,
-  member: Member,
-  input: Pick<PlacementInput, "avoid">,
-): readonly number[] {
+function score(loads: Loads, wish: Wish, member: Member, input: Preferences): readonly number[] {
   const { group } = wish
   return [
     group.nearOutputs ? -(wish.outputs.get(member.id) ?? 0) : 0,
-    group.role ? (loads.ofRun(wish.run).get(member.id) ?? 0) : 0,
-    group.role && member.id === input.avoid ? 1 : 0,
+    takesPlace(group) ? (loads.ofRun(wish.run).get(member.id) ?? 0) : 0,
+    member.id === input.avoid ? 1 : 0,
     loads.slots(member.id),
     member.id,
   ]

@@ -1,6 +1,6 @@
 /** scheduler: which task goes to which node, what has waited too long, and why something waits. */
 export { createScheduler, duties } from "./scheduler.ts"
-export { bookkeepingMs, lossAfterMs, overdueMarginMs } from "./timers.ts"
+export { bookkeepingMs, lossAfterMs, overdueMarginMs, requeueAfterMs } from "./timers.ts"
 export type {
   DecideInput,
   DryPlacement,

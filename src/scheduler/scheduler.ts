@@ -57,7 +57,7 @@ export class RowScheduler implements Scheduler {
     return commands
   }
 
-  explain(task: TaskRef, input: Pick<PlacementInput, "facts"> = {}): Explanation | undefined {
+  explain(task: TaskRef, input: Pick<PlacementInput, "facts" | "silent"> = {}): Explanation | undefined {
     return explainTask(this.#board, task, input)
   }
 

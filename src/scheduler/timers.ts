@@ -3,8 +3,11 @@ import type { Attempt, Task, TaskGroup } from "../schema/index.ts"
 import { type DecideItem, firstUnmet, liveAttempt, type TaskRef } from "../state/index.ts"
 import type { Board, GroupBoard, RunBoard } from "./board.ts"
 
-/** After its session was lost, a node has this long to come back before its attempts are given up. */
-export const lossAfterMs = 30_000
+/** After its session was lost, a node has this long to come back before its attempts are given up for good. With the
+ *  silence before the session is lost this makes the 30 s of DESIGN.md §6.7. */
+export const lossAfterMs = 25_000
+/** The same for work that may be done again: past the lease that the node held (DESIGN.md §6.2), with a margin. */
+export const requeueAfterMs = 4000
 /** For a node to end what it should have ended, before its attempt is given up. */
 export const overdueMarginMs = 60_000
 /** Bookkeeping without a deadline of its own. */
@@ -68,7 +71,8 @@ function ofAttempt(board: Board, run: RunBoard, { group, task, live }: Live): Ti
   if (session?.state === "lost" && (group.onLoss !== "wait" || stopped)) {
     const reason = `${name} was lost`
     const item: DecideItem = { kind: "attempt-lost", task: ref, fence: live.fence, reason }
-    timed.push({ at: session.at + lossAfterMs, item })
+    const wait = group.onLoss === "requeue" ? requeueAfterMs : lossAfterMs
+    timed.push({ at: session.at + wait, item })
   }
   const due = group.role
     ? run.run!.deadlineAt + group.graceMs

@@ -11,8 +11,10 @@ export interface NodeLoad {
 /** What a placement depends on besides the rows. */
 export interface PlacementInput {
   readonly facts?: ReadonlyMap<number, NodeLoad>
-  /** Member id of the leader: gets role tasks only when nobody else is as free. */
+  /** Member id of the leader: gets work only when nobody else is as near and as free. */
   readonly avoid?: number
+  /** Members that do not answer the leader now, though their sessions still stand: they get nothing new. */
+  readonly silent?: ReadonlySet<number>
   /** Address of a member as the others reach it, for `${roles.x.address}`. */
   readonly addressOf: (member: number) => string
 }
@@ -62,7 +64,7 @@ export interface Scheduler {
   /** At most one `decide` and one `assign`, in this order. */
   decide(input: DecideInput): readonly Command[]
   /** Why a task waits; undefined when no unfinished run has it. */
-  explain(task: TaskRef, input?: Pick<PlacementInput, "facts">): Explanation | undefined
+  explain(task: TaskRef, input?: Pick<PlacementInput, "facts" | "silent">): Explanation | undefined
   /** Dry run of a whole plan over the nodes as they are now, for --print-plan. */
   place(plan: Plan, input: PlacementInput): readonly DryPlacement[]
   /** Placements to send along with a submit: the groups that wait for nothing. `run` is empty. */

@@ -37,7 +37,11 @@ export interface Cluster {
 const waitMs = 60_000
 
 /** Asks until `look` answers something; a failed request is "not yet". */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, ms = waitMs): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined>,
+  ms = waitMs,
+): Promise<T> {
   const deadline = Date.now() + ms
   let last: unknown
   for (;;) {
@@ -54,7 +58,8 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
 
 export async function get<T>(node: Node, path: string): Promise<T> {
   const response = await fetch(`${node.api}${path}`, { signal: AbortSignal.timeout(5000) })
-  if (!response.ok && response.status !== 503) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+  if (!response.ok && response.status !== 503)
+    throw new Error(`${path}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T
 }
 
@@ -74,17 +79,26 @@ export async function runOf(node: Node, run: string): Promise<RunView> {
 }
 
 export async function finished(node: Node, run: string, ms = waitMs): Promise<RunView> {
-  return await eventually(`run ${run} to finish`, async () => {
-    const view = await runOf(node, run)
-    return view.state === "finished" ? view : undefined
-  }, ms)
+  return await eventually(
+    `run ${run} to finish`,
+    async () => {
+      const view = await runOf(node, run)
+      return view.state === "finished" ? view : undefined
+    },
+    ms,
+  )
 }
 
-export async function startCluster(count: number, options: { flags?: Record<string, unknown> } = {}): Promise<Cluster> {
+export async function startCluster(
+  count: number,
+  options: { flags?: Record<string, unknown> } = {},
+): Promise<Cluster> {
   const directory = mkdtempSync(join(tmpdir(), "troupe-e2e-"))
   const { hosts, remove } = makeHosts(count)
   const holdFile = join(directory, "hold")
-  const nodes = hosts.map((host, index) => node({ host, name: `n${index + 1}`, directory, holdFile, flags: options.flags ?? {} }))
+  const nodes = hosts.map((host, index) =>
+    node({ host, name: `n${index + 1}`, directory, holdFile, flags: options.flags ?? {} }),
+  )
   for (const one of nodes) one.start()
   const cluster: Cluster = {
     nodes,
@@ -107,7 +121,15 @@ export async function startCluster(count: number, options: { flags?: Record<stri
       for (const one of nodes) one.host.heal()
       for (const one of nodes.filter((candidate) => !candidate.running)) one.start()
       // Started again so that each takes its keeper along when it stops.
-      await Promise.allSettled(nodes.map((one) => eventually("it to be up", async () => (await fetch(`${one.api}/livez`)).ok || undefined, 20_000)))
+      await Promise.allSettled(
+        nodes.map((one) =>
+          eventually(
+            "it to be up",
+            async () => (await fetch(`${one.api}/livez`)).ok || undefined,
+            20_000,
+          ),
+        ),
+      )
       await Promise.all(nodes.map((one) => one.stop()))
       remove()
       rmSync(directory, { recursive: true, force: true })
@@ -147,7 +169,13 @@ function node(input: {
         logLevel: "debug",
         ...input.flags,
       }
-      const [command, ...args] = [...host.enter, process.execPath, program, holdFile, JSON.stringify(flags)]
+      const [command, ...args] = [
+        ...host.enter,
+        process.execPath,
+        program,
+        holdFile,
+        JSON.stringify(flags),
+      ]
       const started = spawn(command!, args, { stdio: ["ignore", "ignore", "inherit"] })
       child = started
       gone = new Promise((resolve) => {

@@ -24,7 +24,19 @@ let made = 0
 export function makeHosts(count: number): { hosts: readonly Host[]; remove(): void } {
   const net = ++made
   const bridge = `br${net}`
-  ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0", "stp_state", "0", "forward_delay", "0")
+  ip(
+    "link",
+    "add",
+    bridge,
+    "type",
+    "bridge",
+    "mcast_snooping",
+    "0",
+    "stp_state",
+    "0",
+    "forward_delay",
+    "0",
+  )
   ip("addr", "add", `10.77.${net}.254/24`, "dev", bridge)
   ip("link", "set", bridge, "up")
   const hosts = Array.from({ length: count }, (_, index): Host => {

@@ -15,9 +15,21 @@ function held(): string {
   }
 }
 
-const phases = ["stage", "server_start", "client_start", "collect", "bundle", "analyze", "diff", "done"]
+const phases = [
+  "stage",
+  "server_start",
+  "client_start",
+  "collect",
+  "bundle",
+  "analyze",
+  "diff",
+  "done",
+]
 
-const { config } = loadConfig({ flags: JSON.parse(flags!) as Record<string, unknown> as never, env: {} })
+const { config } = loadConfig({
+  flags: JSON.parse(flags!) as Record<string, unknown> as never,
+  env: {},
+})
 const node = await startNode(config, {
   hold: (_run, phase) => {
     const from = phases.indexOf(held())
