@@ -1,5 +1,6 @@
 /** The bundle work of a node, over blobs: describe, analyse, compare, seal. */
 import { createHash } from "node:crypto"
+import { setImmediate } from "node:timers/promises"
 import { compareSummaries } from "./compare.ts"
 import { type BundleInput, describeBundle } from "./describe.ts"
 import { formatGoJson } from "./go-json.ts"
@@ -30,20 +31,26 @@ export interface Bundles {
   seal(tree: BundleTree, label: string): Promise<{ digest: string; bytes: number; files: number }>
 }
 
-export function createBundles({ blobs }: { readonly blobs: BundleBlobs }): Bundles {
+export function createBundles({
+  blobs,
+  pause = setImmediate,
+}: {
+  readonly blobs: BundleBlobs
+  /** Between pieces of work; a turn of the event loop unless a simulation has its own. */
+  readonly pause?: () => Promise<void>
+}): Bundles {
   const filesOf = (tree: BundleTree): BundleFile[] =>
     tree.files.map(({ path, digest, bytes }) => ({ path, bytes, read: () => blobs.read(digest) }))
   return {
     // Formatting only; a promise because the port allows for a thread.
     describe: (input) => Promise.resolve(describeBundle(input)),
     async analyze(tree) {
-      return Buffer.from(formatGoJson(await summarise(eachOf(filesOf(tree)))))
+      return Buffer.from(formatGoJson(await summarise(eachOf(filesOf(tree)), pause)))
     },
     async diff(tree, baseline) {
-      const before = await summarise(
-        belowRoot(readTar(blobs.read(baseline), "the baseline bundle")),
-      )
-      const now = await summarise(eachOf(filesOf(tree)))
+      const packed = readTar(blobs.read(baseline), "the baseline bundle")
+      const before = await summarise(belowRoot(packed), pause)
+      const now = await summarise(eachOf(filesOf(tree)), pause)
       return Buffer.from(formatGoJson(compareSummaries(before, now)))
     },
     seal: (tree, label) => seal(tree, { label, blobs }),

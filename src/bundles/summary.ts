@@ -1,5 +1,5 @@
 /** What a bundle's files say about its run: exit codes, durations, sizes, error lines, figures. */
-import { textLines } from "./lines.ts"
+import { countLineEnds, countLinesWith, lastLineWith, lineBlocks, utf8 } from "./line-blocks.ts"
 import { measureDocument, type Measurement } from "./measure.ts"
 import { parseObject } from "./scan.ts"
 import type { BundleFile } from "./tar.ts"
@@ -27,15 +27,19 @@ export interface Summary {
 
 type Draft = { -readonly [Key in keyof RoleSummary]: RoleSummary[Key] }
 
-const errorPattern = /\b(?:error|fatal|panic|exception|traceback)\b/i
+const errorWords = /\b(?:error|fatal|panic|exception|traceback)\b/
 /** Parsing this much JSON takes a few milliseconds. */
 const documentBytesMax = 512 * 1024
 const metaBytesMax = 1024 * 1024
-/** Only lines that can hold figures are parsed. */
-const figureLinePattern = /^\s*\{.*"(?:bits_per_second|stats)"/
+/** What a line that holds figures holds; only the last few of each are parsed. */
+const figureMarkers = ['"stats"', '"bits_per_second"']
+const candidatesMax = 4
+
+/** Lets others run: reading a log must hold up nobody. */
+export type Pause = () => Promise<void>
 
 /** Reads every file that matters once, in the order they come. Analysis of an earlier time is not looked at. */
-export async function summarise(files: AsyncIterable<BundleFile>): Promise<Summary> {
+export async function summarise(files: AsyncIterable<BundleFile>, pause: Pause): Promise<Summary> {
   let meta: Readonly<Record<string, unknown>> = {}
   let count = 0
   let bytes = 0
@@ -50,7 +54,7 @@ export async function summarise(files: AsyncIterable<BundleFile>): Promise<Summa
     const role = roles.get(name) ?? emptyRole()
     roles.set(name, role)
     if (part === "role_meta.json") readRoleMeta(await readObject(file), role)
-    else await readLog(file, { role, stream: part === "stdout.log" ? "stdout" : "stderr" })
+    else await readLog(file, { role, stream: part === "stdout.log" ? "stdout" : "stderr", pause })
   }
   return {
     run_id: textOf(meta["run_id"]),
@@ -94,33 +98,64 @@ function readRoleMeta(meta: Readonly<Record<string, unknown>>, role: Draft): voi
   if (started > 0 && finished >= started) role.duration_seconds = (finished - started) / 1000
 }
 
+/** What is kept of an output while it goes by. */
+interface Kept {
+  /** All of it, while it may still be one document. */
+  whole: string[] | undefined
+  bytes: number
+  /** By marker, oldest first: lines that may hold figures. */
+  readonly lines: ReadonlyMap<string, string[]>
+}
+
 async function readLog(
   file: BundleFile,
-  { role, stream }: { readonly role: Draft; readonly stream: "stdout" | "stderr" },
+  { role, stream, pause }: { role: Draft; stream: "stdout" | "stderr"; pause: Pause },
 ): Promise<void> {
-  const whole: string[] = []
-  let kept = 0
-  const byTool = new Map<string, Measurement>()
+  const kept: Kept = {
+    whole: [],
+    bytes: 0,
+    lines: new Map(figureMarkers.map((marker) => [marker, []])),
+  }
   let lines = 0
-  for await (const batch of textLines(file.read())) {
-    for (const line of batch) {
-      lines += 1
-      if (errorPattern.test(line)) role.error_lines += 1
-      if (stream !== "stdout") continue
-      if (kept <= documentBytesMax) whole.push(line)
-      kept += line.length + 1
-      // Programs that report as they go: the last word counts.
-      const figures = figureLinePattern.test(line) ? measureDocument(line) : undefined
-      if (figures) byTool.set(figures.tool, figures)
-    }
+  let last = "\n"
+  for await (const block of lineBlocks(file.read(), pause)) {
+    lines += countLineEnds(block)
+    role.error_lines += countLinesWith(block, errorWords)
+    last = block.slice(-1)
+    if (stream === "stdout") keep(block, kept)
   }
   if (stream === "stderr") {
     role.stderr_bytes = file.bytes
     return
   }
   role.stdout_bytes = file.bytes
-  role.stdout_lines = lines
-  const text = kept <= documentBytesMax ? whole.join("\n").trim() : ""
+  role.stdout_lines = lines + (last === "\n" ? 0 : 1)
+  role.measurements = measured(kept)
+}
+
+function keep(block: string, kept: Kept): void {
+  kept.bytes += block.length
+  if (kept.bytes > documentBytesMax) kept.whole = undefined
+  kept.whole?.push(block)
+  for (const [marker, candidates] of kept.lines) {
+    const line = lastLineWith(block, marker)
+    if (line === undefined) continue
+    candidates.push(line)
+    if (candidates.length > candidatesMax) candidates.shift()
+  }
+}
+
+/** One document, else the last word of each kind: programs report as they go. */
+function measured({ whole, lines }: Kept): Measurement[] {
+  const text = whole ? utf8(whole.join("")).trim() : ""
   const document = text.startsWith("{") ? measureDocument(text) : undefined
-  role.measurements = document ? [document] : [...byTool.values()]
+  if (document) return [document]
+  const byTool = new Map<string, Measurement>()
+  for (const candidates of lines.values()) {
+    for (const line of candidates) {
+      const figures = measureDocument(utf8(line))
+      if (figures) byTool.set(figures.tool, figures)
+    }
+  }
+  return [...byTool.values()]
 }

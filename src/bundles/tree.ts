@@ -29,7 +29,7 @@ export async function* bundleFiles(
 }
 
 /** As Go words the usual ones. */
-export function errnoText(error: unknown): string {
+function errnoText(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : undefined
   if (code === "ENOENT") return "no such file or directory"
   if (code === "EACCES") return "permission denied"

@@ -16,7 +16,7 @@ import {
   withConstants,
 } from "./variables.ts"
 
-export const timeoutMsDefault = 30 * 60_000
+const timeoutMsDefault = 30 * 60_000
 
 /** The phases of seed 000 and `done`, in order. */
 export const manifestPhases = [

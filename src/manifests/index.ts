@@ -1,11 +1,5 @@
 /** manifests: documents → checked specs → plans. Errors carry line and column. */
-export {
-  type CompileContext,
-  type Compiled,
-  compileManifest,
-  manifestPhases,
-  timeoutMsDefault,
-} from "./compile.ts"
+export { type CompileContext, type Compiled, compileManifest, manifestPhases } from "./compile.ts"
 export { manifestBaseline, manifestFiles, type ParsedManifest, parseManifest } from "./manifest.ts"
 export { resolvedYaml } from "./resolved.ts"
 export type { ManifestSpec, RoleSpec } from "./spec.ts"

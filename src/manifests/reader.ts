@@ -110,7 +110,7 @@ function isNull(node: Node): boolean {
   return isScalar(node) && node.value === null
 }
 
-export function positionOf(reading: Reading, node: Node): Place {
+function positionOf(reading: Reading, node: Node): Place {
   return reading.placeOf(node.range?.[0] ?? 0)
 }
 

@@ -89,6 +89,16 @@ test("a directory gives the same bytes whenever and by whomever it was written",
   expect(tars[0]!.equals(tars[1]!)).toBe(true)
 })
 
+test("a file beyond ustar's eight gibibytes has its size in a pax record", async () => {
+  const nineGiB = 9 * 1024 ** 3
+  const huge: BundleFile = { path: "x/capture.pcap", bytes: nineGiB, read: () => one(Buffer.of()) }
+  const written = packTar([huge])
+  await written.next()
+  const record = (await written.next()).value as Uint8Array
+  expect(Buffer.from(record).toString()).toBe(`19 size=${nineGiB}\n`)
+  await written.return(undefined)
+})
+
 test("a file that grows while it is packed is an error, not a broken archive", async () => {
   const grown: BundleFile = { path: "log", bytes: 3, read: () => one(Buffer.from("four")) }
   await expect(gather(packTar([grown]))).rejects.toMatchObject({ code: "ERR_BUNDLE_INVALID" })

@@ -274,6 +274,16 @@ test("programs that report in lines: the last word of each counts", async () => 
   ])
 })
 
+test("lines are found across pieces, and the last one without its end", async () => {
+  const filler = "0123456789abcdef\n".repeat(5000)
+  const stdout = `${filler}Error: ä\n${filler}{"bits_per_second": 7, "ä": 1}\n${filler}fatal`
+  expect(await analysed(stdout)).toMatchObject({
+    stdout_lines: 15_003,
+    error_lines: 2,
+    measurements: [{ tool: "json", figures: { bits_per_second: 7, ä: 1 } }],
+  })
+})
+
 test("output of any size and kind is read without being held", async () => {
   const figures = '{"bits_per_second": 5}\n'
   const long = `${"x".repeat(3_000_000)}\n${figures}${"y\n".repeat(200_000)}`
