@@ -4,6 +4,7 @@ import { isTroupeError, RunEvent, type RunView } from "../schema/index.ts"
 import { bodyOf, withHeartbeat } from "./backpressure.ts"
 import type { App, RouteContext } from "./context.ts"
 import { patiently } from "./patience.ts"
+import { pinned } from "./pinning.ts"
 import { problemOf } from "./problem.ts"
 import {
   EventsHeaders,
@@ -68,7 +69,8 @@ export function eventRoutes(app: App, context: RouteContext): void {
     const after = request.headers["last-event-id"] ?? request.query.after
     const format = (request.headers.accept ?? "").includes("application/x-ndjson") ? lines : sse
     const { signal } = context.waits.begin(reply.raw)
-    const source = { context, run: request.params.id, signal }
+    const run = await pinned(context.face, request.params.id, { signal })
+    const source = { context, run, signal }
     // The first page decides the status: an unknown run is a 404, not an empty stream.
     const first = await readPage(source, after, 0)
     // EventSource connects again after every end; only 204 tells it to stay away (HTML, 9.2.3).
@@ -80,6 +82,7 @@ export function eventRoutes(app: App, context: RouteContext): void {
       .header("content-type", format.contentType)
       .header("cache-control", "no-store")
       .header("x-accel-buffering", "no")
+      .header("troupe-run", run)
     const pieces = withHeartbeat(written(source, first, format), {
       clock: context.clock,
       everyMs: heartbeatMs,

@@ -22,7 +22,7 @@ export function isHostAllowed(header: string | undefined, rule: HostRule): boole
 }
 
 /** 127/8, ::1 and the names that browsers themselves pin to loopback (RFC 6761 §6.3). */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   if (isIP(host) === 4) return host.startsWith("127.")
   if (isIP(host) === 6) return host === "::1" || /^::ffff:127\./i.test(host)
   const name = host.toLowerCase()

@@ -4,6 +4,7 @@ import type { LogChunk } from "../schema/index.ts"
 import { bodyOf } from "./backpressure.ts"
 import type { App, RouteContext } from "./context.ts"
 import { patiently } from "./patience.ts"
+import { pinned } from "./pinning.ts"
 import { bytesBody, LogsQuery, problemResponse, RunParams, textBody } from "./schemas.ts"
 
 const pieceBytes = 64 * 1024
@@ -34,13 +35,15 @@ export function logRoutes(app: App, context: RouteContext): void {
   app.get("/v1/runs/:id/logs", { schema }, async (request, reply) => {
     const { signal } = context.waits.begin(reply.raw)
     const { task, stream, attempt, offset } = request.query
-    const source: Source = { context, run: request.params.id, task, stream, signal }
+    const run = await pinned(context.face, request.params.id, { signal })
+    const source: Source = { context, run, task, stream, signal }
     const first = await readPiece(source, { attempt, offset, waitMs: 0 })
     const asBytes = (request.headers.accept ?? "").includes("application/octet-stream")
     reply
       .header("content-type", asBytes ? "application/octet-stream" : "text/plain; charset=utf-8")
       .header("cache-control", "no-store")
       .header("x-accel-buffering", "no")
+      .header("troupe-run", run)
       .header("troupe-attempt", first.attempt)
       .header("troupe-log-offset", first.offset)
       .header("troupe-log-node", encodeURIComponent(first.node))

@@ -28,14 +28,17 @@ export async function* eventStream(
   parts: StreamParts,
 ): AsyncGenerator<RunMessage, void, undefined> {
   let last = options.after
+  let id = run
   for (const breaks = new Breaks(parts); ;) {
     try {
-      const response = await open(parts, `/v1/runs/${encodeURIComponent(run)}/events`, {
+      const response = await open(parts, `/v1/runs/${encodeURIComponent(id)}/events`, {
         accept: "text/event-stream",
         signal: options.signal,
         headers: last === undefined ? {} : { "last-event-id": last },
       })
       if (response.status === 204) return
+      // A label may mean a newer run by the next connection.
+      id = response.headers.get("troupe-run") ?? id
       breaks.opened()
       let isFinished = false
       for await (const event of serverEvents(response)) {
@@ -74,19 +77,21 @@ export async function* logStream(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let offset = query.offset ?? 0
   let { attempt } = query
+  let id = run
   for (const breaks = new Breaks(parts); ;) {
     const search = new URLSearchParams({ task: query.task, offset: String(offset) })
     if (query.stream !== undefined) search.set("stream", query.stream)
     if (attempt !== undefined) search.set("attempt", String(attempt))
     if (query.follow === true) search.set("follow", "true")
     try {
-      const response = await open(parts, `/v1/runs/${encodeURIComponent(run)}/logs?${search}`, {
+      const response = await open(parts, `/v1/runs/${encodeURIComponent(id)}/logs?${search}`, {
         accept: "application/octet-stream",
         signal: query.signal,
         headers: {},
       })
       breaks.opened()
-      // The rest must come from the same try of the task, also when a newer one has begun since.
+      // The rest must come from the same try of the same run, also when a newer one has begun since.
+      id = response.headers.get("troupe-run") ?? id
       attempt ??= Number(response.headers.get("troupe-attempt") ?? 1)
       for await (const piece of piecesOf(response)) {
         breaks.progress()

@@ -52,7 +52,7 @@ export function aRun(fields: Partial<RunView> = {}): RunView {
   }
 }
 
-export function aMember(fields: Partial<Member> = {}): Member {
+function aMember(fields: Partial<Member> = {}): Member {
   return {
     id: 1,
     peerId: "12D3KooWAda",

@@ -198,6 +198,33 @@ test("a stopping node hands its readers to the next one", async () => {
   expect(types).toEqual(["run-accepted", "run-finished"])
 })
 
+test("a newer run with the same label does not take over a stream", async () => {
+  const { port, face } = await serve()
+  const line = await relay(port)
+  face.addRun(aRun())
+  face.emit("r-12", { type: "run-accepted" })
+  face.appendLog("r-12", "server", "old")
+  const client = createClient({ baseUrl: line.url, timing: hasty })
+  const log = client.logs("demo", { task: "server", follow: true })[Symbol.asyncIterator]()
+  const pieces = [await log.next()]
+  const types: string[] = []
+  for await (const message of client.events("demo")) {
+    types.push(message.type)
+    if (message.type !== "run-accepted") continue
+    face.addRun(aRun({ id: "r-13" }))
+    face.appendLog("r-13", "server", "new, and longer")
+    line.cut()
+    face.appendLog("r-12", "server", " end")
+    face.endLog("r-12", "server")
+    face.emit("r-12", { type: "task-ended" })
+    face.emit("r-12", { type: "run-finished" })
+  }
+  pieces.push(await log.next())
+  expect(types).toEqual(["run-accepted", "task-ended", "run-finished"])
+  expect(pieces.map((piece) => Buffer.from(piece.value).toString())).toEqual(["old", " end"])
+  expect((await log.next()).done).toBe(true)
+})
+
 test("a log comes whole over cut connections", async () => {
   const { port, face } = await serve()
   const line = await relay(port)
