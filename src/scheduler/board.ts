@@ -24,6 +24,8 @@ export class GroupBoard {
   readonly definition: TaskGroup
   row: GroupRow | undefined
   readonly tasks = new Map<number, Task>()
+  /** Members that meet its needs and are up: kept by fit.ts for as long as the board's `nodesVersion` stays. */
+  eligible: { readonly version: number; readonly members: readonly Member[] } | undefined
   /** Tasks with a row that wait for a node. */
   readonly waiting = new Set<number>()
   /** No index below this one is without a row. */
@@ -66,11 +68,15 @@ export class GroupBoard {
 
 export class RunBoard {
   readonly plan: Plan
+  /** Sorts runs by their entry, then by their place in it. */
+  readonly age: number
   run: Run | undefined
   /** In the order of the plan. */
   readonly groups = new Map<string, GroupBoard>()
 
-  constructor(plan: Plan) {
+  constructor(id: string, plan: Plan) {
+    const [index = 0, item = 0] = id.slice(2).split(".").map(Number)
+    this.age = index * 1024 + item
     this.plan = plan
     for (const group of plan.groups) this.groups.set(group.name, new GroupBoard(group))
   }
@@ -109,6 +115,8 @@ export class Board {
   readonly pendingRuns = new Set<string>()
   /** Runs whose timed decisions must be worked out again. */
   readonly dirty = new Set<string>()
+  /** Counts changes of members and sessions. */
+  nodesVersion = 0
   readonly #live = new Map<number, Map<string, LiveTask>>()
 
   reset(view: View): void {
@@ -183,13 +191,14 @@ export class Board {
 
   /** A node's state is part of the timed decisions of what runs there and of what waits. */
   #touchNode(node: number): void {
+    this.nodesVersion++
     for (const { ref } of this.on(node).values()) this.dirty.add(ref.run)
     for (const run of this.pendingRuns) this.dirty.add(run)
   }
 
   #planRow(run: string, plan: Plan | undefined): void {
     if (plan === undefined) this.#drop(run)
-    else if (!this.runs.has(run)) this.runs.set(run, new RunBoard(plan))
+    else if (!this.runs.has(run)) this.runs.set(run, new RunBoard(run, plan))
   }
 
   #runRow(id: string, run: Run | undefined): void {

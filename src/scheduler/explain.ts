@@ -2,7 +2,7 @@
 import type { Edge, TaskGroup } from "../schema/index.ts"
 import { edgeState, type TaskRef } from "../state/index.ts"
 import type { Board, RunBoard } from "./board.ts"
-import { type Choice, choose, Loads } from "./fit.ts"
+import { eligibleOf, Loads, type Misfit, misfits, nearest, pick, rejection } from "./fit.ts"
 import { wishOf } from "./wish.ts"
 import type { Explanation, PlacementInput } from "./types.ts"
 
@@ -27,20 +27,22 @@ export function explainTask(
   }
   if (task.state !== "pending") return { waiting: undefined, rejected: [] }
   const loads = new Loads(board, input.facts)
-  const choice = choose(board, loads, wishOf(run, group.definition), input)
-  if (choice.member === undefined) {
-    return { waiting: noneFits(group.definition, choice), rejected: choice.rejected }
+  const wish = wishOf(run, group.definition)
+  const failed = misfits({ board, loads, silent: input.silent }, wish)
+  const rejected = failed.map(rejection)
+  if (pick(loads, wish, input, eligibleOf(board, group)) === undefined) {
+    return { waiting: noneFits(group.definition, nearest(failed)), rejected }
   }
   const again = task.notBefore === undefined ? undefined : "waits before it is tried again"
-  return { waiting: again ?? "is about to be placed", rejected: choice.rejected }
+  return { waiting: again ?? "is about to be placed", rejected }
 }
 
 /** Names the first failing constraint of the node that came nearest to fitting. */
-function noneFits({ needs }: TaskGroup, { nearest }: Choice): string {
-  if (nearest === undefined) return "there are no nodes"
-  if (needs.node === undefined) return `no node fits: ${nearest.member.name} ${nearest.reason}`
-  if (nearest.rank === 0) return `there is no node ${needs.node}`
-  return `${nearest.member.name} ${nearest.reason}`
+function noneFits({ needs }: TaskGroup, near: Misfit | undefined): string {
+  if (near === undefined) return "there are no nodes"
+  if (needs.node === undefined) return `no node fits: ${near.member.name} ${near.reason}`
+  if (near.rank === 0) return `there is no node ${needs.node}`
+  return `${near.member.name} ${near.reason}`
 }
 
 function unmetEdge(run: RunBoard, edges: readonly Edge[]): string {

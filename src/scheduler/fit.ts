@@ -1,7 +1,7 @@
 /** Which node takes a task: hard constraints in a fixed order, then preferences, then the lowest member id. */
 import type { Member, TaskGroup } from "../schema/index.ts"
 import { firstUnmet } from "../state/index.ts"
-import type { Board } from "./board.ts"
+import type { Board, GroupBoard } from "./board.ts"
 import type { PlacementInput, Rejection } from "./types.ts"
 
 /** Load as it will be when what is being decided now has been applied. */
@@ -73,6 +73,68 @@ export interface Wish {
   readonly outputs: ReadonlyMap<number, number>
 }
 
+type Preferences = Pick<PlacementInput, "avoid" | "silent">
+
+/** Members that meet every constraint of the rows but `with` and room, which change with each placement. */
+export function eligible(board: Board, group: TaskGroup): readonly Member[] {
+  return [...board.members.values()].filter(
+    (member) =>
+      board.sessions.get(member.id)?.state === "up" &&
+      firstUnmet(group.needs, member) === undefined,
+  )
+}
+
+/** As `eligible`, kept with the group until a member or a session changes. */
+export function eligibleOf(board: Board, group: GroupBoard): readonly Member[] {
+  if (group.eligible?.version !== board.nodesVersion) {
+    const members = eligible(board, group.definition)
+    group.eligible = { version: board.nodesVersion, members }
+  }
+  return group.eligible.members
+}
+
+/** The best of the eligible members that has room and is where `with` wants it. */
+export function pick(
+  loads: Loads,
+  wish: Wish,
+  input: Preferences,
+  members: readonly Member[],
+): Member | undefined {
+  let best: Member | undefined
+  for (const member of members) {
+    if (input.silent?.has(member.id) === true) continue
+    if (wish.anchor !== undefined && wish.anchor !== member.id) continue
+    if (!hasRoom(loads, wish.group, member)) continue
+    if (best === undefined || isBetter(loads, wish, input, [member, best])) best = member
+  }
+  return best
+}
+
+function hasRoom(loads: Loads, group: TaskGroup, member: Member): boolean {
+  return group.work.driver === "builtin" || loads.slots(member.id) < loads.capacity(member)
+}
+
+/** The first difference decides: near the outputs, spread over nodes, not the leader, few attempts, low id. */
+function isBetter(
+  loads: Loads,
+  { group, outputs, run }: Wish,
+  input: Preferences,
+  [one, other]: readonly [Member, Member],
+): boolean {
+  if (group.nearOutputs) {
+    const bytes = (outputs.get(one.id) ?? 0) - (outputs.get(other.id) ?? 0)
+    if (bytes !== 0) return bytes > 0
+  }
+  if (takesPlace(group)) {
+    const counts = loads.ofRun(run)
+    const spread = (counts.get(one.id) ?? 0) - (counts.get(other.id) ?? 0)
+    if (spread !== 0) return spread < 0
+  }
+  if (one.id === input.avoid || other.id === input.avoid) return other.id === input.avoid
+  const slots = loads.slots(one.id) - loads.slots(other.id)
+  return slots === 0 ? one.id < other.id : slots < 0
+}
+
 /** A constraint that a member fails: the later in the order, the nearer it was to fitting. */
 export interface Misfit {
   readonly member: Member
@@ -83,76 +145,47 @@ export interface Misfit {
 /** After the steps of the needs; a node that `with` rules out is as far from fitting as one that is not named. */
 const ranks = { with: -1, session: 100, capacity: 101 }
 
-function misfit(
-  place: { readonly board: Board; readonly loads: Loads; readonly input: Preferences },
-  wish: Wish,
-  member: Member,
-): Misfit | undefined {
-  const { board, loads, input } = place
+/** Where a wish is looked at. */
+interface Scene {
+  readonly board: Board
+  readonly loads: Loads
+  readonly silent?: ReadonlySet<number> | undefined
+}
+
+function misfit({ board, loads, silent }: Scene, wish: Wish, member: Member): Misfit | undefined {
   const { group, anchor } = wish
   const unmet = firstUnmet(group.needs, member)
   if (unmet !== undefined) return { member, rank: unmet.step, reason: unmet.reason }
   const session = board.sessions.get(member.id)
-  if (session?.state !== "up" || input.silent?.has(member.id)) {
+  if (session?.state !== "up" || silent?.has(member.id) === true) {
     const reason = session === undefined ? "has not reported yet" : "does not answer"
     return { member, rank: ranks.session, reason }
   }
-  const capacity = loads.capacity(member)
-  if (group.work.driver !== "builtin" && loads.slots(member.id) >= capacity) {
+  if (!hasRoom(loads, group, member)) {
+    const capacity = loads.capacity(member)
     const slots = capacity === 1 ? "its only slot" : `all ${capacity} of its slots`
     return { member, rank: ranks.capacity, reason: `has ${slots} taken` }
   }
   if (anchor !== undefined && anchor !== member.id) {
     const where = anchor === "none" ? "which is not placed yet" : "which is elsewhere"
-    return { member, rank: ranks.with, reason: `must be the node of ${group.with}, ${where}` }
+    const reason = `must be the node of ${group.with}, ${where}`
+    return { member, rank: ranks.with, reason }
   }
   return undefined
 }
 
-type Preferences = Pick<PlacementInput, "avoid" | "silent">
-
-export interface Choice {
-  readonly member: Member | undefined
-  readonly rejected: readonly Rejection[]
-  /** Of the members that do not fit, the one that came furthest. */
-  readonly nearest: Misfit | undefined
+/** Every member that cannot take it now, with the first constraint that it fails, by id. */
+export function misfits(scene: Scene, wish: Wish): readonly Misfit[] {
+  return [...scene.board.members.values()]
+    .flatMap((member) => misfit(scene, wish, member) ?? [])
+    .toSorted((a, b) => a.member.id - b.member.id)
 }
 
-/** The best member for this wish, and why the others are none. */
-export function choose(board: Board, loads: Loads, wish: Wish, input: Preferences): Choice {
-  const misfits: Misfit[] = []
-  const scored: { member: Member; score: readonly number[] }[] = []
-  for (const member of board.members.values()) {
-    const failed = misfit({ board, loads, input }, wish, member)
-    if (failed === undefined) scored.push({ member, score: score(loads, wish, member, input) })
-    else misfits.push(failed)
-  }
-  const best = scored.toSorted((a, b) => compare(a.score, b.score))[0]
-  const near = misfits.toSorted((a, b) => b.rank - a.rank || a.member.id - b.member.id)[0]
-  return {
-    member: best?.member,
-    rejected: misfits.toSorted((a, b) => a.member.id - b.member.id).map(rejection),
-    nearest: near,
-  }
+/** The one that came furthest. */
+export function nearest(all: readonly Misfit[]): Misfit | undefined {
+  return all.toSorted((a, b) => b.rank - a.rank || a.member.id - b.member.id)[0]
 }
 
-function rejection({ member, reason }: Misfit): Rejection {
+export function rejection({ member, reason }: Misfit): Rejection {
   return { id: member.id, node: member.name, reason }
-}
-
-/** Lower is better, first difference decides: near the outputs, spread, not the leader, few attempts, low id. */
-function score(loads: Loads, wish: Wish, member: Member, input: Preferences): readonly number[] {
-  const { group } = wish
-  return [
-    group.nearOutputs ? -(wish.outputs.get(member.id) ?? 0) : 0,
-    takesPlace(group) ? (loads.ofRun(wish.run).get(member.id) ?? 0) : 0,
-    member.id === input.avoid ? 1 : 0,
-    loads.slots(member.id),
-    member.id,
-  ]
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  const place = a.findIndex((value, index) => value !== b[index])
-  return place < 0 ? 0 : a[place]! - b[place]!
 }

@@ -14,7 +14,7 @@ import {
 } from "../state/index.ts"
 import { Board, type RunBoard } from "./board.ts"
 import { explainTask } from "./explain.ts"
-import { choose, Loads, type Wish } from "./fit.ts"
+import { eligible, eligibleOf, Loads, misfits, pick, rejection, type Wish } from "./fit.ts"
 import { type Timed, timedOf } from "./timers.ts"
 import type {
   DecideInput,
@@ -57,7 +57,10 @@ export class RowScheduler implements Scheduler {
     return commands
   }
 
-  explain(task: TaskRef, input: Pick<PlacementInput, "facts" | "silent"> = {}): Explanation | undefined {
+  explain(
+    task: TaskRef,
+    input: Pick<PlacementInput, "facts" | "silent"> = {},
+  ): Explanation | undefined {
     return explainTask(this.#board, task, input)
   }
 
@@ -97,8 +100,8 @@ export class RowScheduler implements Scheduler {
     this.#refresh()
     const items: DecideItem[] = []
     const due = [...this.#due].filter(([, at]) => at <= now).map(([run]) => run)
-    for (const id of due.toSorted(byAge)) {
-      const timed = timedOf(this.#board, this.#board.runs.get(id)!)
+    for (const [id, run] of this.#byAge(due)) {
+      const timed = timedOf(this.#board, run)
       for (const { at, item } of timed) {
         if (items.length >= budget) return items
         if (at <= now && item !== undefined) items.push(item)
@@ -110,6 +113,16 @@ export class RowScheduler implements Scheduler {
     return items
   }
 
+  /** Oldest run first; those that are gone are left out. */
+  #byAge(ids: Iterable<string>): readonly (readonly [string, RunBoard])[] {
+    const runs: [string, RunBoard][] = []
+    for (const id of ids) {
+      const run = this.#board.runs.get(id)
+      if (run !== undefined) runs.push([id, run])
+    }
+    return runs.toSorted(([, a], [, b]) => a.age - b.age)
+  }
+
   // ---------------------------------------------------------------- placement
 
   #placements(
@@ -118,10 +131,9 @@ export class RowScheduler implements Scheduler {
   ): Placement[] {
     const loads = new Loads(this.#board, input.facts)
     const placements: Placement[] = []
-    for (const id of [...this.#board.pendingRuns].toSorted(byAge)) {
+    for (const [id, run] of this.#byAge(this.#board.pendingRuns)) {
       if (placements.length >= budget) break
-      const run = this.#board.runs.get(id)
-      if (run?.run === undefined || over.has(id)) continue
+      if (run.run === undefined || over.has(id)) continue
       this.#placeRun(run, input, { loads, placements, budget })
     }
     return placements
@@ -134,12 +146,14 @@ export class RowScheduler implements Scheduler {
   ): void {
     for (const group of run.groups.values()) {
       if (!group.hasPending || input.hold?.(run.run!, group.definition.phase)) continue
+      const members = eligibleOf(this.#board, group)
+      if (members.length === 0) continue
       const wish = wishOf(run, group.definition)
       for (const index of group.pending()) {
         if (out.placements.length >= out.budget) return
         const task = group.task(index)!
         if (task.notBefore !== undefined && task.notBefore > input.now) continue
-        const { member } = choose(this.#board, out.loads, wish, input)
+        const member = pick(out.loads, wish, input, members)
         // All members of a group ask the same: what one cannot have, none can.
         if (member === undefined) break
         out.loads.add(wish.run, wish.group, member.id)
@@ -167,8 +181,11 @@ export class RowScheduler implements Scheduler {
     for (const group of plan.groups) {
       const anchor = group.with === undefined ? undefined : (firsts.get(group.with) ?? "none")
       const wish: Wish = { run: "", group, anchor, outputs: new Map() }
+      const members = eligible(this.#board, group)
+      const scene = { board: this.#board, loads, silent: input.silent }
       for (let index = 0; index < group.count; index++) {
-        const { member, rejected } = choose(this.#board, loads, wish, input)
+        const rejected = misfits(scene, wish).map(rejection)
+        const member = pick(loads, wish, input, members)
         if (member !== undefined) {
           loads.add("", group, member.id)
           if (index === 0) firsts.set(group.name, member.id)
@@ -194,9 +211,10 @@ export class RowScheduler implements Scheduler {
     for (const group of plan.groups) {
       if (group.after.length > 0 || group.with !== undefined) continue
       const wish: Wish = { run: "", group, anchor: undefined, outputs: new Map() }
+      const members = eligible(this.#board, group)
       for (let index = 0; index < group.count; index++) {
         if (placements.length >= Math.min(input.budget, itemsMax)) return placements
-        const { member } = choose(this.#board, loads, wish, input)
+        const member = pick(loads, wish, input, members)
         if (member === undefined) break
         loads.add("", group, member.id)
         const lease = this.#board.sessions.get(member.id)!.lease
@@ -207,13 +225,6 @@ export class RowScheduler implements Scheduler {
     }
     return placements
   }
-}
-
-/** Oldest run first; `r-2` before `r-10`. */
-function byAge(a: string, b: string): number {
-  const [aIndex, aItem = 0] = a.slice(2).split(".").map(Number)
-  const [bIndex, bItem = 0] = b.slice(2).split(".").map(Number)
-  return aIndex! - bIndex! || aItem - bItem
 }
 
 /** Nothing observed yet. */

@@ -77,16 +77,17 @@ export function phasesOf(
     plan.groups.filter((group) => group.phase === name)
   const finished = run.state === "finished"
   const stateOf = (name: string): PhaseState => {
-    if (name === "init") return "completed"
-    if (name === "done") return finished ? "completed" : "waiting"
+    if (name === "init" || (name === "done" && finished)) return "completed"
     const own = inPhase(name)
     if (own.length > 0) {
       return name.endsWith("_start") ? towards(castOf(own), "started") : whole(castOf(own))
     }
+    if (name === "done") return "waiting"
     const match = /^(.+)_(ready|done|stop)$/.exec(name)
     const base = match ? inPhase(`${match[1]}_start`) : []
-    if (match && base.length > 0) return suffixes[match[2]!]!(castOf(base))
-    return finished ? "skipped" : "waiting"
+    // A phase that this run has no work for.
+    if (match === null || base.length === 0) return "skipped"
+    return suffixes[match[2]!]!(castOf(base))
   }
   return plan.phases.map((name) => ({ name, state: stateOf(name) }))
 }

@@ -73,14 +73,18 @@ test("a cancelled run skips what it did not come to", () => {
   expect(letters(world, run)).toBe("Cssssss.. bundle")
 })
 
-test("a phase that no group has is over with the run", () => {
+test("a phase that the run has no work for is skipped", () => {
   const world = new World({ nodes: ["a"] })
-  const plan = aPlan([aGroup("job", { phase: "work" })], {
-    phases: ["init", "odd", "work", "done"],
-  })
+  const work = aGroup("job", { phase: "work" })
+  const last = aGroup("last", { phase: "done", after: [{ group: "job", on: "finished" }] })
+  const plan = aPlan([work, last], { phases: ["init", "odd", "work", "done"] })
   const run = world.submit(plan)
-  expect(letters(world, run)).toBe("C... odd")
+  expect(letters(world, run)).toBe("Cs.. work")
   world.perform(run, "job", exited(0))
+  expect(letters(world, run)).toBe("CsC. done")
+  world.assign(run, "last")
+  expect(letters(world, run)).toBe("CsCa done")
+  world.tell(run, "last", "ended", exited(0))
   expect(letters(world, run)).toBe("CsCC done")
 })
 
