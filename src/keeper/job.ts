@@ -53,12 +53,15 @@ export class Job {
   #killAt: number | undefined
   #exit: { readonly exit: Exit | undefined; readonly at: number } | undefined
   #over = false
+  /** Its end will be noticed by looking. */
+  #isOrphan: boolean
   #killRounds = 0
   readonly #dropped = { stdout: 0, stderr: 0 }
 
   constructor(order: JobOrder, parts: JobParts) {
     this.#order = order
     this.#parts = parts
+    this.#isOrphan = order.adopted
     const { process: leader, nonce, cgroup } = order
     this.#tree = { leader, nonce, cgroup, sessionEndTicks: undefined }
   }
@@ -118,6 +121,13 @@ export class Job {
     signalAll(members, "SIGCONT")
   }
 
+  /** Its parent is gone, nobody will learn its exit status. */
+  orphaned(): void {
+    this.#isOrphan = true
+    this.watch()
+    if (this.#stop && !this.#over) this.#continue(0)
+  }
+
   /** The parent saw the job's own process end; `undefined` when only its absence was noticed. */
   exited(exit: Exit | undefined): void {
     if (this.#exit || this.#over) return
@@ -143,7 +153,7 @@ export class Job {
   /** One step towards the tree's end. */
   #settle(): void {
     if (this.#over) return
-    if (this.#order.adopted && !this.#exit && !isAlive(this.#tree.leader)) {
+    if (this.#isOrphan && !this.#exit && !isAlive(this.#tree.leader)) {
       return this.exited(undefined)
     }
     if (this.#exit && this.#isEmpty()) return this.#finish()
@@ -154,7 +164,7 @@ export class Job {
 
   #untilKill(): number {
     const left = (this.#killAt ?? 0) - this.#parts.clock.boottime()
-    return this.#order.adopted ? settlePollMs : Math.min(Math.max(left, 0), 60_000)
+    return this.#isOrphan ? settlePollMs : Math.min(Math.max(left, 0), 60_000)
   }
 
   #kill(): void {
@@ -191,7 +201,7 @@ export class Job {
     if (due) this.#endAtDeadline()
     this.#cap("stdout")
     this.#cap("stderr")
-    if (this.#order.adopted && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)
+    if (this.#isOrphan && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)
   }
 
   // The job holds the file itself and writes behind its end. Cutting it back to the cap keeps what came first, leaves

@@ -1,6 +1,7 @@
 /** The keeper program: owns a data directory's jobs and outlives the node that started it. */
 import { spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { dirname } from "node:path"
 import { parseArgs } from "node:util"
 import type { Timer } from "../platform/index.ts"
@@ -14,13 +15,14 @@ import { keeperPaths, shortHash, socketPath } from "./paths.ts"
 import { readBootId } from "./process-table.ts"
 import { KeeperServer } from "./server.ts"
 import { LocalSpawner } from "./spawner.ts"
+import { SpawnerPool } from "./spawner-pool.ts"
+import { RemoteSpawner, serveSpawner } from "./spawner-process.ts"
 import { makeFolders, removeOrphans } from "./staging.ts"
 import { Sweeper } from "./sweeper.ts"
 import { Supervisor } from "./supervisor.ts"
 
 /** Another keeper holds the lock: the client that started us finds it. */
 const exitHeld = 75
-const lingerDefaultMs = 15_000
 
 function log(message: string, fields: Record<string, unknown> = {}): void {
   const line = { time: Date.now(), pid: process.pid, msg: message, ...fields }
@@ -33,9 +35,10 @@ interface Options {
   readonly lingerMs: number
   /** Only this kind of cgroup, or `session` for none. */
   readonly trees: string | undefined
+  readonly spawners: number
 }
 
-async function main({ directory, lingerMs, trees }: Options): Promise<void> {
+async function main({ directory, lingerMs, trees, spawners }: Options): Promise<void> {
   process.title = "troupe-keeper"
   const paths = keeperPaths(directory)
   mkdirSync(paths.root, { recursive: true, mode: 0o700 })
@@ -56,7 +59,7 @@ async function main({ directory, lingerMs, trees }: Options): Promise<void> {
   const journal = new Journal(paths.journal)
   await journal.rewrite(() => book.records())
 
-  const cgroups = findCgroups(`troupe-${shortHash(paths.root)}`, trees)
+  const cgroups = findCgroups(cgroupName(paths.root), trees)
   const setpriv = findSetpriv()
   const supervisor: Supervisor = new Supervisor(book, {
     paths,
@@ -67,7 +70,16 @@ async function main({ directory, lingerMs, trees }: Options): Promise<void> {
     bootId,
     setpriv,
     log,
-    spawner: new LocalSpawner(cgroups),
+    spawner: new SpawnerPool({
+      clock,
+      local: new LocalSpawner(cgroups),
+      remotesMax: spawners - 1,
+      start(gone) {
+        log("another spawner is started")
+        const kind = ["--trees", cgroups?.kind ?? "session"]
+        return new RemoteSpawner(process.argv[1]!, ["--spawner", ...kind, directory], gone)
+      },
+    }),
     environment: baseEnvironment(process.env),
     changed: (attempt) => server.tell(attempt),
   })
@@ -135,14 +147,34 @@ function findSetpriv(): string | undefined {
   return tried.status === 0 ? command.file : undefined
 }
 
+function cgroupName(root: string): string {
+  return `troupe-${shortHash(root)}`
+}
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { "linger-ms": { type: "string" }, trees: { type: "string" } },
+  options: {
+    "linger-ms": { type: "string", default: "15000" },
+    trees: { type: "string" },
+    /** How many processes may spawn at most, this one included. */
+    spawners: { type: "string", default: availableParallelism() > 4 ? "3" : "2" },
+    /** Not a keeper: one of its further spawners. */
+    spawner: { type: "boolean", default: false },
+  },
 })
 const [directory] = positionals
 if (directory === undefined) {
-  process.stderr.write("usage: keeper [--linger-ms N] [--trees KIND] <data directory>\n")
+  process.stderr.write("usage: keeper [--linger-ms N] [--trees KIND] [--spawners N] DIRECTORY\n")
   process.exit(2)
 }
-const lingerMs = Number(values["linger-ms"] ?? lingerDefaultMs)
-await main({ directory, lingerMs, trees: values.trees })
+if (values.spawner) {
+  process.title = "troupe-spawner"
+  serveSpawner(findCgroups(cgroupName(keeperPaths(directory).root), values.trees))
+} else {
+  await main({
+    directory,
+    lingerMs: Number(values["linger-ms"]),
+    trees: values.trees,
+    spawners: Number(values.spawners),
+  })
+}

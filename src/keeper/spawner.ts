@@ -25,18 +25,19 @@ export interface Exit {
   readonly signal?: string | undefined
 }
 
+/** `problem`: it was not started. `lost`: whether it was is not known. */
+export type SpawnResult = Spawned | { readonly problem: string } | { readonly lost: string }
+
 export interface Spawner {
-  /** Never rejects: what cannot be started is a sentence. `exited` comes once, after the answer. */
-  spawn(
-    order: SpawnOrder,
-    exited: (exit: Exit) => void,
-  ): Promise<Spawned | { readonly problem: string }>
+  /** Never rejects. `exited` comes once, after the answer; with undefined when the parent died before the job, so that
+   *  nobody will learn its status. */
+  spawn(order: SpawnOrder, exited: (exit: Exit | undefined) => void): Promise<SpawnResult>
 }
 
 interface Queued {
   readonly order: SpawnOrder
   readonly exited: (exit: Exit) => void
-  readonly answer: (result: Spawned | { readonly problem: string }) => void
+  readonly answer: (result: SpawnResult) => void
 }
 
 /** Spawns in this process. A spawn holds the loop for about a millisecond: one a turn, so that exits and requests
@@ -50,10 +51,12 @@ export class LocalSpawner implements Spawner {
     this.#cgroups = cgroups
   }
 
-  spawn(
-    order: SpawnOrder,
-    exited: (exit: Exit) => void,
-  ): Promise<Spawned | { readonly problem: string }> {
+  /** Orders that wait. */
+  get backlog(): number {
+    return this.#queue.length
+  }
+
+  spawn(order: SpawnOrder, exited: (exit: Exit) => void): Promise<SpawnResult> {
     return new Promise((answer) => {
       this.#queue.push({ order, exited, answer })
       this.#schedule()

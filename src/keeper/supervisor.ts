@@ -1,13 +1,13 @@
 /** All attempts of one data directory: orders checked and journalled before anything starts, endings before they are told. */
 import { randomBytes } from "node:crypto"
 import type { Timer } from "../platform/index.ts"
-import type { Ending } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 import { type Attempt, attemptKey, attemptsMax, type Book, taskKey } from "./book.ts"
 import type { Cgroups } from "./cgroups.ts"
 import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { Job } from "./job.ts"
 import type { Journal, JournalRecord } from "./journal.ts"
+import { Ledger, refuseKeeper } from "./ledger.ts"
 import { notStarted, type Stop, unseenEnding } from "./outcome.ts"
 import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
 import type { ProcessId } from "./process-table.ts"
@@ -37,7 +37,6 @@ export interface SupervisorParts {
 }
 
 const watchMs = 250
-const mendMs = 1000
 
 export class Supervisor {
   readonly #parts: SupervisorParts
@@ -47,11 +46,12 @@ export class Supervisor {
   readonly #launching = new Map<string, Promise<void>>()
   readonly #endWaiters = new Map<string, (() => void)[]>()
   #watch: Timer | undefined
-  #mending = false
+  readonly #ledger: Ledger
 
   constructor(book: Book, parts: SupervisorParts) {
     this.#book = book
     this.#parts = parts
+    this.#ledger = new Ledger(book, { ...parts, ended: (attempt) => this.#ended(attempt) })
   }
 
   get live(): number {
@@ -68,8 +68,8 @@ export class Supervisor {
   async launch(spec: LaunchSpec): Promise<KeeperAttempt> {
     const key = attemptKey(spec)
     const known = this.#book.find(spec)
-    if (known) {
-      this.#checkCluster(spec)
+    // Another cluster counts its runs and fences as this one did: the same names, not the same attempt.
+    if (known?.spec.clusterId === spec.clusterId) {
       await this.#launching.get(key)
       return this.view(known)
     }
@@ -93,8 +93,7 @@ export class Supervisor {
 
   #check(spec: LaunchSpec): void {
     this.#checkCluster(spec)
-    const { failed } = this.#parts.journal
-    if (failed) throw refuseKeeper(`its journal cannot be written: ${failed.message}`)
+    this.#ledger.check()
     // Terms and fences of another cluster say nothing about this one's.
     const { clusterId = spec.clusterId } = this.#book
     const isSame = clusterId === spec.clusterId
@@ -129,22 +128,21 @@ export class Supervisor {
       const kept = leaveCluster(paths, `${shortHash(this.#book.clusterId)}-${clock.now()}`)
       log("bound to another cluster", { clusterId, kept })
     }
-    this.#note({ type: "bound", clusterId, term })
+    this.#ledger.note({ type: "bound", clusterId, term })
   }
 
   async #begin(attempt: Attempt, record: JournalRecord, fenceBefore: number): Promise<void> {
     try {
-      await this.#parts.journal.append(record)
+      await this.#ledger.write(record)
     } catch (error) {
       this.#book.retract(attempt, fenceBefore)
-      this.#mendSoon()
-      throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
+      throw error
     }
     await this.#endOlder(attempt)
     const problem = await this.#spawn(attempt)
     if (problem === undefined) return
     const ending = notStarted(problem, this.#parts.clock.now())
-    await this.#end(attempt, { ...ending, stopped: attempt.stop !== undefined })
+    await this.#ledger.end(attempt, { ...ending, stopped: attempt.stop !== undefined })
   }
 
   // A newer order for a task means that the older attempt must not run any more.
@@ -175,24 +173,35 @@ export class Supervisor {
     const order = await prepareOrder(attempt, this.#parts)
     if (typeof order === "string") return order
     if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
-    const early: Exit[] = []
+    const early: (Exit | undefined)[] = []
     let job: Job | undefined
+    const ended = (exit: Exit | undefined) => (exit ? job?.exited(exit) : job?.orphaned())
     const spawned = await spawner.spawn(order, (exit) => {
-      if (job) job.exited(exit)
+      if (job) ended(exit)
       else early.push(exit)
     })
     if ("problem" in spawned) return spawned.problem
+    if ("lost" in spawned) return await this.#recoverLost(attempt, spawned.lost)
     const at = clock.now()
     const target = targetOf(spec)
-    this.#note({ type: "started", ...target, ...spawned.process, at })
+    this.#ledger.note({ type: "started", ...target, ...spawned.process, at })
     job = this.#supervise(attempt, spawned.process, {
       cgroup: spawned.caged ? order.cgroup : undefined,
       adopted: false,
     })
     this.#changed(attempt)
     if (attempt.stop) job.stop(attempt.stop)
-    for (const exit of early) job.exited(exit)
+    for (const exit of early) ended(exit)
     return undefined
+  }
+
+  async #recoverLost(attempt: Attempt, reason: string): Promise<undefined> {
+    this.#parts.log("a spawner died", { ...targetOf(attempt.spec) })
+    await this.#recoverOne(
+      attempt,
+      findByNonce(new Set([attempt.nonce])).get(attempt.nonce),
+      reason,
+    )
   }
 
   #supervise(
@@ -219,14 +228,14 @@ export class Supervisor {
         cgroups,
         log,
         ready: (at) => {
-          this.#note({ type: "ready", ...target, at })
+          this.#ledger.note({ type: "ready", ...target, at })
           this.#changed(attempt)
         },
-        stopping: (stop) => this.#note({ type: "stopping", ...target, ...stop }),
+        stopping: (stop) => this.#ledger.note({ type: "stopping", ...target, ...stop }),
         ended: (ending) => {
           this.#jobs.delete(key)
           this.#parts.sweeper?.ended(nonce)
-          void this.#end(attempt, ending)
+          void this.#ledger.end(attempt, ending)
         },
       },
     )
@@ -248,7 +257,7 @@ export class Supervisor {
     const attempt = this.#book.find(target)
     if (!attempt) {
       if (target.fence > this.#book.fenceOf(target)) {
-        await this.#write({ type: "forgotten", ...target })
+        await this.#ledger.write({ type: "forgotten", ...target })
       }
       return
     }
@@ -259,14 +268,15 @@ export class Supervisor {
     if (attempt.ended) return
     const job = this.#jobs.get(attemptKey(attempt.spec))
     if (job) job.stop(stop)
-    else if (!attempt.stop) this.#note({ type: "stopping", ...targetOf(attempt.spec), ...stop })
+    else if (!attempt.stop)
+      this.#ledger.note({ type: "stopping", ...targetOf(attempt.spec), ...stop })
   }
 
   async forget(target: Target, files: boolean): Promise<void> {
     const attempt = this.#book.find(target)
     if (!attempt) return
     if (!attempt.ended) throw refuseKeeper(`${target.task} of ${target.run} has not ended`)
-    await this.#write({ type: "forgotten", ...target })
+    await this.#ledger.write({ type: "forgotten", ...target })
     if (files) await removeFiles(attemptFiles(this.#parts.paths, attempt.spec))
   }
 
@@ -276,79 +286,13 @@ export class Supervisor {
     return { attempts: found.map((attempt) => this.view(attempt)), next }
   }
 
-  // ---------------------------------------------------------------- the end of an attempt
-
-  async #end(attempt: Attempt, ending: Ending): Promise<void> {
-    attempt.ending = ending
-    try {
-      await this.#parts.journal.append({ type: "ended", ...targetOf(attempt.spec), ending })
-    } catch {
-      // It is told when the mended journal holds it.
-      this.#mendSoon()
-      return
-    }
-    this.#tellEnded(attempt)
-    this.#tidyJournal()
-  }
-
-  #tellEnded(attempt: Attempt): void {
+  #ended(attempt: Attempt): void {
     if (attempt.ended) return
     attempt.ended = true
     this.#changed(attempt)
     const key = attemptKey(attempt.spec)
     for (const resolve of this.#endWaiters.get(key) ?? []) resolve()
     this.#endWaiters.delete(key)
-  }
-
-  // ---------------------------------------------------------------- journal
-
-  /** For what may be told before it is durable, because a restart finds it out again. */
-  #note(record: JournalRecord): void {
-    this.#book.apply(record)
-    this.#parts.journal.append(record).catch(() => this.#mendSoon())
-  }
-
-  // The book is always ahead of the journal, so that a journal written anew from it misses nothing.
-  async #write(record: JournalRecord): Promise<void> {
-    this.#book.apply(record)
-    try {
-      await this.#parts.journal.append(record)
-    } catch (error) {
-      this.#mendSoon()
-      throw refuseKeeper(`its journal cannot be written: ${(error as Error).message}`)
-    }
-    this.#tidyJournal()
-  }
-
-  #tidyJournal(): void {
-    if (!this.#parts.journal.isLarge || this.#mending) return
-    this.#mending = true
-    this.#rewrite().catch((error: Error) =>
-      this.#parts.log("journal not compacted", { error: error.message }),
-    )
-  }
-
-  async #rewrite(): Promise<void> {
-    try {
-      await this.#parts.journal.rewrite(() => this.#book.records())
-    } finally {
-      this.#mending = false
-    }
-    for (const attempt of this.#book.live()) if (attempt.ending) this.#tellEnded(attempt)
-  }
-
-  // A journal that failed is written anew elsewhere on the disk until that succeeds; meanwhile nothing is accepted and
-  // no ending is told.
-  #mendSoon(): void {
-    if (this.#mending) return
-    this.#mending = true
-    this.#parts.log("journal failed", { error: this.#parts.journal.failed?.message })
-    this.#parts.clock.after(mendMs, () => {
-      this.#rewrite().then(
-        () => this.#parts.log("journal mended"),
-        () => this.#mendSoon(),
-      )
-    })
   }
 
   // ---------------------------------------------------------------- after a restart
@@ -363,7 +307,11 @@ export class Supervisor {
     await Promise.all(open.map((one) => this.#recoverOne(one, byNonce.get(one.nonce))))
   }
 
-  async #recoverOne(attempt: Attempt, found: ProcessId | undefined): Promise<void> {
+  async #recoverOne(
+    attempt: Attempt,
+    found: ProcessId | undefined,
+    why = "the keeper died while it was started",
+  ): Promise<void> {
     const { spec, bootId, nonce, startedAt, stop } = attempt
     const { clock, cgroups, log } = this.#parts
     const target = targetOf(spec)
@@ -371,12 +319,13 @@ export class Supervisor {
     if (bootId !== this.#parts.bootId) {
       const reason = "the host was restarted while it ran"
       const ending = { outcome: "lost", reason, stopped: false, startedAt, endedAt } as const
-      return await this.#end(attempt, ending)
+      return await this.#ledger.end(attempt, ending)
     }
-    if (!attempt.process && found) this.#note({ type: "started", ...target, ...found, at: endedAt })
+    if (!attempt.process && found)
+      this.#ledger.note({ type: "started", ...target, ...found, at: endedAt })
     if (!attempt.process) {
-      const reason = "the keeper died while it was started: whether it ran is not known"
-      return await this.#end(attempt, { ...unseenEnding(stop, { endedAt }), reason })
+      const reason = `${why}: whether it ran is not known`
+      return await this.#ledger.end(attempt, { ...unseenEnding(stop, { endedAt }), reason })
     }
     const same = isSameJob(attempt.process, nonce)
     log(same ? "job found again" : "job is gone", { ...target, ...attempt.process })
@@ -408,8 +357,4 @@ export class Supervisor {
 
 function targetOf({ run, task, fence }: Target): Target {
   return { run, task, fence }
-}
-
-function refuseKeeper(reason: string): Refusal {
-  return new Refusal("ERR_KEEPER", `the keeper refuses: ${reason}`, { reason })
 }

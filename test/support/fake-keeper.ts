@@ -282,7 +282,8 @@ export class FakeKeeper {
   }
 
   #endUnknown(attempt: FakeAttempt): void {
-    const reason = "its exit status is not known: the keeper was restarted while it ran"
+    const lost = "its exit status is not known: the keeper was restarted while it ran"
+    const reason = attempt.stop ? `${attempt.stop.reason}; ${lost}` : lost
     this.#end(attempt, { outcome: "unknown", reason, stopped: attempt.stop !== undefined })
   }
 

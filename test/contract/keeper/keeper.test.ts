@@ -251,7 +251,7 @@ describe.each([
   })
 
   test("a killed keeper: jobs go on, their endings are unknown, known endings are kept", async () => {
-    const stays = await run(scripts.endsAfter(900))
+    const stays = await run(scripts.sleeps)
     const dies = await run(scripts.sleeps, { onKeeperDeath: "die" })
     const over = await run(scripts.exits(3))
     await node.ending(over.order)
@@ -260,6 +260,8 @@ describe.each([
     const found = await node.again(async () => await node.port.list())
     expect(found.find((one) => one.task === stays.order.task)?.state).toBe("started")
     expect(await node.ending(over.order)).toMatchObject({ outcome: "exited", exitCode: 3 })
+    await node.port.end({ ...stays.order, graceMs: 100, reason: "enough" })
+    expect((await node.ending(stays.order)).reason).toMatch(/^enough; /)
     for (const { order } of [dies, stays]) {
       const ending = await node.ending(order)
       expect(ending.outcome).toBe("unknown")

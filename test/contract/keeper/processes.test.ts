@@ -18,6 +18,7 @@ import { keeperCommand } from "../../../src/keeper/index.ts"
 import { keeperPaths } from "../../../src/keeper/paths.ts"
 import { isAlive, readBootId, readStat } from "../../../src/keeper/process-table.ts"
 import { createClock } from "../../../src/platform/index.ts"
+import type { LaunchSpec } from "../../../src/wire/index.ts"
 import { printed, readyBy, shell } from "./jobs.ts"
 import * as scripts from "./scripts.ts"
 import { type RealWorld, realWorld, type Script, type Watched } from "./worlds.ts"
@@ -46,6 +47,18 @@ test("jobs that die with the keeper do; their trees are gone when it is back", a
   await world.killKeeper()
   expect(await node.ending(order)).toMatchObject({ outcome: "unknown" })
   expect(tree.filter(isAlive)).toEqual([])
+})
+
+test("a job that was found again and ends by itself: when is known, how is not", async () => {
+  const { order, seen } = await run(scripts.sleeps)
+  await world.killKeeper()
+  const found = await node.again(async () => await node.port.list())
+  expect(found).toMatchObject([{ state: "started", pid: seen.pid, startedAt: seen.startedAt }])
+  process.kill(seen.pid!, "SIGTERM")
+  const ending = await node.ending(order)
+  expect(ending).toMatchObject({ outcome: "unknown", stopped: false, startedAt: seen.startedAt })
+  expect(ending.exitCode).toBeUndefined()
+  expect(ending.signal).toBeUndefined()
 })
 
 test("a stop that a keeper's death interrupted is finished by the next one", async () => {
@@ -249,6 +262,38 @@ test("jobs of an earlier boot of the host are lost", async () => {
   ])
   expect(await node.ending(spec)).toMatchObject({ outcome: "lost", stopped: false })
 })
+
+test("a further spawner's death: its jobs go on, their exit status is unknown", async () => {
+  const own: LaunchSpec[] = []
+  const others: LaunchSpec[] = []
+  let spawner: number | undefined
+  // Many orders at once start a further spawner; it takes part when it is up.
+  while (own.length === 0) {
+    const orders = Array.from({ length: 30 }, () => world.order(scripts.sleeps))
+    const seen = await Promise.all(orders.map((order) => node.port.launch(order)))
+    for (const [n, order] of orders.entries()) {
+      const parent = readStat(seen[n]!.pid!)!.parent
+      if (isSpawner(parent)) spawner = parent
+      const list = isSpawner(parent) ? own : others
+      list.push(order)
+    }
+  }
+  process.kill(spawner!, "SIGKILL")
+  const all = [...own, ...others]
+  await Promise.all(
+    all.map((order) => node.port.end({ ...order, graceMs: 5000, reason: "told to" })),
+  )
+  for (const order of others) {
+    expect(await node.ending(order)).toMatchObject({ signal: "SIGTERM", stopped: true })
+  }
+  for (const order of own) {
+    expect(await node.ending(order)).toMatchObject({ outcome: "unknown", stopped: true })
+  }
+})
+
+function isSpawner(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("spawner")
+}
 
 // ---------------------------------------------------------------- one keeper a directory
 

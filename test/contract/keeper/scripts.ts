@@ -43,11 +43,6 @@ export const exitsOnTerm = (exitCode: number): Script => ({
   fake: { onTerm: { exitCode }, output: [{ atMs: 1, text: "set\n" }] },
 })
 
-export const endsAfter = (ms: number): Script => ({
-  argv: sh(`sleep ${ms / 1000}`),
-  fake: { durationMs: ms },
-})
-
 export const neverThere: Script = {
   argv: ["no-such-program-anywhere"],
   fake: { problem: "command not found: no-such-program-anywhere" },
