@@ -34,7 +34,7 @@ export class FrameReader {
 
 function readLength(bytes: Uint8Array): { size: number; length: number } | undefined {
   let length = 0
-  // Three bytes hold 2 MiB; a fourth is past every allowed frame.
+  // Four bytes hold 256 MiB; a fifth is past every allowed frame.
   for (let size = 0; size < 4; size++) {
     const byte = bytes[size]
     if (byte === undefined) return undefined

@@ -1,4 +1,5 @@
 /** Every bound and period of the mesh in one place. */
+import { frameBytesMax } from "../wire/index.ts"
 
 export const requestProtocols = ["/troupe/ctl/1", "/troupe/job/1", "/troupe/join/1"] as const
 export const streamProtocols = ["/troupe/snap/1", "/troupe/blobs/1"] as const
@@ -11,10 +12,10 @@ export const meshLimits = {
   requestsInFlightMax: 256,
   /** Unsent bytes of a request stream above which no more are taken. */
   requestBacklogBytes: 16 << 20,
-  /** A consensus frame: an entry of 256 KiB and its company. */
-  frameBytesMax: 1 << 20,
+  /** What the codec of consensus frames allows: one that it makes must never be undeliverable. */
+  frameBytesMax,
   frameQueueMax: 4096,
-  frameQueueBytesMax: 8 << 20,
+  frameQueueBytesMax: 16 << 20,
   /** Frames written as one piece. */
   frameBatchBytes: 256 << 10,
   gossipBytesMax: 16 << 10,

@@ -37,7 +37,7 @@ interface Pending {
   reject(error: Error): void
 }
 
-const limits = { bytes: 4 << 20, inFlight: 256, frame: 1 << 20, queue: 4096 }
+const limits = { bytes: 4 << 20, inFlight: 256, frame: 4 << 20, queue: 4096 }
 const backoffMs = 100
 
 export class FakeNode implements Mesh {

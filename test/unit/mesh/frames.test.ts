@@ -33,18 +33,18 @@ describe("FrameReader", () => {
     )
   })
 
-  test("takes 1 MiB, byte by byte at its head", () => {
-    const frame = new Uint8Array(1 << 20).fill(3)
+  test("takes 4 MiB, byte by byte at its head", () => {
+    const frame = new Uint8Array(4 << 20).fill(3)
     const bytes = framed([frame])
     const got: number[] = []
     const reader = new FrameReader()
     for (let at = 0; at < 5; at++) reader.push(bytes.slice(at, at + 1), () => got.push(-1))
     reader.push(bytes.slice(5), (whole) => got.push(whole.length))
-    expect(got).toEqual([1 << 20])
+    expect(got).toEqual([4 << 20])
   })
 
   test.for([
-    ["one byte too many", [0x81, 0x80, 0x40]],
+    ["one byte more than 4 MiB", [0x81, 0x80, 0x80, 0x02]],
     ["a length without end", [0xff, 0xff, 0xff, 0xff, 0xff]],
     ["zeros without end", [0x80, 0x80, 0x80, 0x80]],
   ] as const)("refuses %s before it comes", ([, head]) => {
