@@ -7,12 +7,14 @@ interface Alarm {
   readonly order: number
   readonly everyMs: number | undefined
   readonly run: () => void
+  cancelled: boolean
 }
 
 export class VirtualClock implements Clock {
   #now = 0
   #order = 0
-  readonly #alarms = new Set<Alarm>()
+  /** A binary heap: the next alarm first. Cancelled ones stay until they surface. */
+  readonly #alarms: Alarm[] = []
 
   now(): number {
     return 1_700_000_000_000 + this.#now
@@ -55,16 +57,15 @@ export class VirtualClock implements Clock {
 
   /** Fires the next timer; false when there is none up to `end`. */
   step(end = Number.POSITIVE_INFINITY): boolean {
-    let next: Alarm | undefined
-    for (const alarm of this.#alarms) {
-      const earlier =
-        !next || alarm.at < next.at || (alarm.at === next.at && alarm.order < next.order)
-      if (earlier) next = alarm
-    }
+    while (this.#alarms[0]?.cancelled) this.#take()
+    const next = this.#alarms[0]
     if (!next || next.at > end) return false
+    this.#take()
     this.#now = next.at
-    if (next.everyMs === undefined) this.#alarms.delete(next)
-    else next.at += next.everyMs
+    if (next.everyMs !== undefined) {
+      next.at += next.everyMs
+      this.#put(next)
+    }
     next.run()
     return true
   }
@@ -95,10 +96,48 @@ export class VirtualClock implements Clock {
   }
 
   #set(ms: number, everyMs: number | undefined, run: () => void): Timer {
-    const alarm = { at: this.#now + Math.max(0, ms), order: this.#order++, everyMs, run }
-    this.#alarms.add(alarm)
-    return { cancel: () => this.#alarms.delete(alarm) }
+    const at = this.#now + Math.max(0, ms)
+    const alarm = { at, order: this.#order++, everyMs, run, cancelled: false }
+    this.#put(alarm)
+    return {
+      cancel: () => {
+        alarm.cancelled = true
+      },
+    }
   }
+
+  #put(alarm: Alarm): void {
+    const heap = this.#alarms
+    let place = heap.length
+    while (place > 0) {
+      const above = (place - 1) >> 1
+      if (!isBefore(alarm, heap[above]!)) break
+      heap[place] = heap[above]!
+      place = above
+    }
+    heap[place] = alarm
+  }
+
+  /** Removes the first. */
+  #take(): void {
+    const heap = this.#alarms
+    const last = heap.pop()!
+    if (heap.length === 0) return
+    let place = 0
+    for (;;) {
+      let below = 2 * place + 1
+      if (below >= heap.length) break
+      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++
+      if (!isBefore(heap[below]!, last)) break
+      heap[place] = heap[below]!
+      place = below
+    }
+    heap[place] = last
+  }
+}
+
+function isBefore(one: Alarm, other: Alarm): boolean {
+  return one.at < other.at || (one.at === other.at && one.order < other.order)
 }
 
 /** All promise reactions have run. */
