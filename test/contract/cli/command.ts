@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { onTestFinished } from "vitest"
+import { afterAll, onTestFinished } from "vitest"
 import { createApi } from "../../../src/api/index.ts"
 import { packDirectory } from "../../../src/bundles/index.ts"
 import { createClock, silentLogger } from "../../../src/platform/index.ts"
@@ -26,6 +26,10 @@ export interface Running {
 
 const main = join(import.meta.dirname, "../../../src/cli/main.ts")
 
+// Stripping the types of a few hundred files is most of what a start costs; the children of one test file share it.
+const compiled = mkdtempSync(join(tmpdir(), "troupe-compiled-"))
+afterAll(() => rmSync(compiled, { recursive: true, force: true }))
+
 /** A directory of its own for the test. */
 export function aDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "troupe-cli-"))
@@ -41,7 +45,12 @@ export function start(
   const [program, ...first] = options.program ?? [process.execPath, main]
   const child = spawn(program!, [...first, ...args], {
     cwd: options.cwd ?? tmpdir(),
-    env: { PATH: process.env["PATH"] ?? "", HOME: tmpdir(), ...options.env },
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      HOME: tmpdir(),
+      NODE_COMPILE_CACHE: compiled,
+      ...options.env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   })
   let stdout = ""
