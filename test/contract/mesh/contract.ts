@@ -1,66 +1,17 @@
 /** What every mesh does, the fake one and libp2p alike. */
-import { createHash } from "node:crypto"
 import { expect, test } from "vitest"
-import type { ByteStream, Mesh, MeshEvents } from "../../../src/mesh/index.ts"
-import { isTroupeError, type PeerRef, TroupeError } from "../../../src/schema/index.ts"
-
-/** A network to put meshes on. Its time passes while something is waited for. */
-export interface MeshWorld {
-  /** Started. `gone` is an address where nobody listens. */
-  mesh(options?: { seeds?: readonly string[] }): Promise<Mesh>
-  readonly gone: string
-  wait<T>(work: Promise<T>): Promise<T>
-  /** Lets time pass until the value has stayed the same for a while. */
-  steady(value: () => number): Promise<number>
-  limit(): AbortSignal
-  close(): Promise<void>
-}
+import { isTroupeError, TroupeError } from "../../../src/schema/index.ts"
+import { brokenStreams, streams } from "./stream-contract.ts"
+import { type Check, failure, joined, type MeshWorld, next, refOf } from "./world.ts"
 
 const encoder = new TextEncoder()
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
-export const refOf = (mesh: Mesh): PeerRef => ({
-  peerId: mesh.peerId,
-  addresses: mesh.addresses(),
-})
-
-export function next<K extends keyof MeshEvents>(mesh: Mesh, event: K): Promise<MeshEvents[K]> {
-  return new Promise((resolve) => mesh.on(event, resolve))
-}
-
-async function failure(work: Promise<unknown>): Promise<Error> {
-  try {
-    await work
-  } catch (error) {
-    return error as Error
-  }
-  throw new Error("it should have failed")
-}
-
 async function codeOf(work: Promise<unknown>): Promise<string> {
   const error = await failure(work)
   return isTroupeError(error) ? error.code : `no TroupeError: ${String(error)}`
 }
 
-async function readAll(stream: ByteStream): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of stream.read) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
-const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
-
 const unknownPeer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
-
-/** Two meshes with a connection. */
-async function joined(world: MeshWorld): Promise<readonly [Mesh, Mesh]> {
-  const pair = [await world.mesh(), await world.mesh()]
-  // The lower id dials at once, the higher would give the other side two seconds to do so.
-  const [a, b] = pair.toSorted((x, y) => (x.peerId < y.peerId ? -1 : 1)) as [Mesh, Mesh]
-  const heard = next(b, "connected")
-  await world.wait(a.connect(refOf(b), { signal: world.limit() }))
-  await world.wait(heard)
-  return [a, b]
-}
 
 export function meshContract(name: string, open: () => Promise<MeshWorld>): void {
   const check = (what: string, run: (world: MeshWorld) => Promise<void>) =>
@@ -81,8 +32,6 @@ export function meshContract(name: string, open: () => Promise<MeshWorld>): void
   brokenStreams(check)
   ending(check)
 }
-
-type Check = (what: string, run: (world: MeshWorld) => Promise<void>) => void
 
 function connecting(check: Check): void {
   check("a connection is known to both sides", async (world) => {
@@ -307,91 +256,6 @@ function frames(check: Check): void {
     let taken = 0
     while (a.sendFrame(nobody, new Uint8Array(1))) taken++
     expect(taken).toBe(4096)
-  })
-}
-
-function streams(check: Check): void {
-  check("a stream carries bytes both ways, and ends on each side by itself", async (world) => {
-    const [a, b] = await joined(world)
-    b.onStream("/troupe/blobs/1", async (stream) => {
-      for await (const chunk of stream.read) await stream.write(chunk)
-      await stream.write(encoder.encode("end"))
-    })
-    const stream = await world.wait(
-      a.openStream(refOf(b), "/troupe/blobs/1", { signal: world.limit() }),
-    )
-    expect(stream.peerId).toBe(b.peerId)
-    const data = Buffer.alloc(3 << 20, "0123456789abcdef!")
-    const sending = (async () => {
-      for (let at = 0; at < data.length; at += 100_000) {
-        await stream.write(data.subarray(at, at + 100_000))
-      }
-      await stream.end()
-    })()
-    const [back] = await world.wait(Promise.all([readAll(stream), sending]))
-    expect(digest(back)).toBe(digest(Buffer.concat([data, encoder.encode("end")])))
-  })
-
-  check("a reader that waits holds its writer", async (world) => {
-    const [a, b] = await joined(world)
-    const go = Promise.withResolvers<void>()
-    const read = Promise.withResolvers<number>()
-    b.onStream("/troupe/snap/1", async (stream) => {
-      await go.promise
-      let bytes = 0
-      for await (const chunk of stream.read) bytes += chunk.length
-      read.resolve(bytes)
-    })
-    const stream = await world.wait(
-      a.openStream(refOf(b), "/troupe/snap/1", { signal: world.limit() }),
-    )
-    const total = 64 << 20
-    const chunk = new Uint8Array(256 << 10)
-    let written = 0
-    const sending = (async () => {
-      while (written < total) {
-        await stream.write(chunk)
-        written += chunk.length
-      }
-      await stream.end()
-    })()
-    expect(await world.steady(() => written)).toBeLessThan(24 << 20)
-    go.resolve()
-    expect(await world.wait(read.promise)).toBe(total)
-    await world.wait(sending)
-  })
-}
-
-function brokenStreams(check: Check): void {
-  check("an aborted stream fails on the other side", async (world) => {
-    const [a, b] = await joined(world)
-    const seen = Promise.withResolvers<Error>()
-    b.onStream("/troupe/snap/1", async (stream) => {
-      seen.resolve(await failure(readAll(stream)))
-    })
-    const stream = await world.wait(
-      a.openStream(refOf(b), "/troupe/snap/1", { signal: world.limit() }),
-    )
-    await world.wait(stream.write(new Uint8Array(10)))
-    stream.abort(new Error("changed my mind"))
-    expect(await world.wait(seen.promise)).toBeInstanceOf(Error)
-    await expect(world.wait(stream.write(new Uint8Array(1)))).rejects.toThrow()
-  })
-
-  check("a stream that breaks off is no stream that ended", async (world) => {
-    const [a, b] = await joined(world)
-    b.onStream("/troupe/snap/1", async (stream) => {
-      await stream.write(new Uint8Array(10))
-      await new Promise(() => undefined)
-    })
-    const stream = await world.wait(
-      a.openStream(refOf(b), "/troupe/snap/1", { signal: world.limit() }),
-    )
-    const reader = stream.read[Symbol.asyncIterator]()
-    expect((await world.wait(reader.next())).value).toHaveLength(10)
-    const rest = failure(reader.next())
-    await world.wait(b.stop())
-    expect(await world.wait(rest)).toMatchObject({ code: "ERR_PEER_UNREACHABLE" })
   })
 }
 

@@ -3,7 +3,8 @@ import { expect, test } from "vitest"
 import type { Mesh } from "../../../src/mesh/index.ts"
 import { FakeNetwork, type FakeNetworkOptions } from "../../support/fake-mesh.ts"
 import { VirtualClock } from "../../support/virtual-clock.ts"
-import { meshContract, next, refOf } from "./contract.ts"
+import { meshContract } from "./contract.ts"
+import { next, refOf } from "./world.ts"
 
 /** A small generator of its own, so that a run repeats (mulberry32). */
 function dice(seed: number) {

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest"
 import { createMesh, generateKey, type Mesh } from "../../../src/mesh/index.ts"
 import { createClock, createRandom, silentLogger } from "../../../src/platform/index.ts"
 import { TalkingProcess } from "../../support/processes.ts"
-import { next, refOf } from "./contract.ts"
+import { next, refOf } from "./world.ts"
 
 const clock = createClock()
 const parts = { clock, random: createRandom(), logger: silentLogger }
