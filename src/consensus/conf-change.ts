@@ -23,7 +23,7 @@ const confChange = struct({
 })
 
 /** The change that every joint configuration ends with. */
-export const leaveJointChange: ConfChange = {
+const leaveJointChange: ConfChange = {
   transition: "auto",
   changes: [],
   context: new Uint8Array(0),

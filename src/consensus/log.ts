@@ -25,7 +25,7 @@ export function payloadSize(entries: readonly Entry[]): number {
 }
 
 /** The longest prefix that weighs at most maxBytes, but at least one entry. */
-export function limitSize(entries: readonly Entry[], maxBytes: number): readonly Entry[] {
+function limitSize(entries: readonly Entry[], maxBytes: number): readonly Entry[] {
   let size = 0
   for (const [position, entry] of entries.entries()) {
     size += entrySize(entry)

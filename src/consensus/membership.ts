@@ -261,7 +261,7 @@ export function changeMembership(from: Changer, change: ConfChange): Membership 
   return simple(from, change.changes)
 }
 
-export function leavesJoint(change: ConfChange): boolean {
+function leavesJoint(change: ConfChange): boolean {
   return change.transition === "auto" && change.changes.length === 0
 }
 

@@ -14,7 +14,7 @@ import {
 } from "../../src/consensus/index.ts"
 import { describeChanges } from "./conf-change.ts"
 
-export function textOf(bytes: Uint8Array): string {
+function textOf(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes)
 }
 
@@ -25,7 +25,7 @@ function target(id: Id): string {
   return id.toString(16)
 }
 
-export function describeEntry(entry: Entry): string {
+function describeEntry(entry: Entry): string {
   const what =
     entry.type === "EntryNormal"
       ? JSON.stringify(textOf(entry.data))

@@ -24,6 +24,17 @@ test("C-31, B-14: a snapshot that conflicts replaces the whole log, also behind 
   expect(member.take("MsgAppResp")).toMatchObject([{ to: 2, index: 3 }])
 })
 
+test("C-31, B-14: also what is still being written behind it", () => {
+  const member = new Member(1)
+  member.holdsWrites = true
+  const entries = [2, 3, 4, 5].map((index) => entry(index, 2))
+  member.step({ type: "MsgApp", from: 3, term: 2, index: 1, logTerm: 1, entries })
+  member.step({ type: "MsgSnap", from: 2, term: 3, snapshot: snapshot(3, 3, [1, 2, 3]) })
+  expect(member.raft.status()).toMatchObject({ commit: 3, lastIndex: 3 })
+  member.release()
+  expect([member.storage.firstIndex(), member.storage.lastIndex()]).toEqual([4, 3])
+})
+
 test("C-31: the answer to a snapshot waits until it is written", () => {
   const member = new Member(1)
   member.holdsWrites = true
@@ -115,8 +126,14 @@ test("C-35, B-17: a joint change ends by itself, once", () => {
   for (const text of ["a", "b"]) leader!.propose(text)
   exchange(members)
   expect(leader!.raft.status().confState).toMatchObject({ voters: [1], votersOutgoing: [] })
-  const changes = leader!.applied.filter(({ type }) => type === "EntryConfChangeV2")
-  expect(changes).toHaveLength(2)
+  // The term's first entry, the change, two proposals, and one end of the change.
+  expect(leader!.applied.map(({ type }) => type)).toEqual([
+    "EntryNormal",
+    "EntryConfChangeV2",
+    "EntryNormal",
+    "EntryNormal",
+    "EntryConfChangeV2",
+  ])
 })
 
 test("C-35, B-17: a new leader ends the joint change that it finds", () => {
