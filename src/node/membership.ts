@@ -44,6 +44,8 @@ export class Membership {
   #roster: readonly Member[] = []
   #rosterIndex = -1
   #joining = false
+  /** Between the decision to found and the open replica: nothing else may decide who we are. */
+  #founding = false
   #forming: { cancel(): void } | undefined
   #greeting: { cancel(): void } | undefined
 
@@ -138,7 +140,7 @@ export class Membership {
   #formAfter(ms: number): void {
     this.#forming?.cancel()
     this.#forming = this.#parts.clock.after(ms, () => {
-      if (this.#identity || this.#joining || this.#opening) return
+      if (this.#identity || this.#joining || this.#founding) return
       // Somebody with a lower id seeks too and will found in a moment: one more turn saves a dissolution.
       const lower = [...this.#seekers].some((peerId) => peerId < this.#parts.mesh.peerId)
       if (lower && this.#seekers.size > 0) {
@@ -152,8 +154,15 @@ export class Membership {
     const { parts, options } = { parts: this.#parts, options: this.#options }
     const clusterId = Buffer.from(parts.random.bytes(16)).toString("hex")
     parts.logger.info("founding a cluster", { cluster: options.cluster, clusterId })
-    await this.#become({ clusterId, memberId: 1 })
-    await this.#openReplica({ clusterId })
+    this.#founding = true
+    try {
+      await this.#become({ clusterId, memberId: 1 })
+      await this.#openReplica({ clusterId })
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) parts.fatal(74, error as Error)
+    } finally {
+      this.#founding = false
+    }
   }
 
   async #become(who: { clusterId: string; memberId: number }): Promise<void> {
@@ -181,6 +190,7 @@ export class Membership {
           timing: this.#options.timing,
           ...(founding && { genesis: { type: "genesis", items: [item] } as const }),
           roster: (id) => this.#roster.find((member) => member.id === id),
+          logLimits: this.#options.logLimits,
         },
         { ...this.#parts, ...this.#parts.stores() },
         this.#hooks,
@@ -269,7 +279,7 @@ export class Membership {
   }
 
   #consider(peer: PeerRef, hello: Hello): void {
-    if (hello.cluster !== this.#options.cluster || this.#joining) return
+    if (hello.cluster !== this.#options.cluster || this.#joining || this.#founding) return
     const mine = this.#identity
     const other = hello.clusterId
     if (!mine) {
@@ -316,7 +326,7 @@ export class Membership {
   // ---------------------------------------------------------------- joining and leaving
 
   async #join(peers: readonly PeerRef[]): Promise<void> {
-    if (this.#joining || this.#identity) return
+    if (this.#joining || this.#founding || this.#identity) return
     this.#joining = true
     this.#forming?.cancel()
     const signal = this.#limit(joinGiveUpMs, "joining")
