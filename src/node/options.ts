@@ -14,4 +14,13 @@ export interface NodeOptions {
   /** Whether somebody was named to join. */
   readonly hasSeeds: boolean
   readonly timing: Timing
+  /** Tests only: snapshots long before the log is as long as it may be. */
+  readonly logLimits?: LogLimits
+}
+
+export interface LogLimits {
+  /** A snapshot is made when the log has grown by this since the last one. */
+  readonly snapshotBytes: number
+  /** Entries before a snapshot that stay for followers that lag a little. */
+  readonly entriesKept: number
 }

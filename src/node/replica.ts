@@ -36,6 +36,7 @@ import {
   entryVersion,
   type LogMark,
 } from "../wire/index.ts"
+import type { LogLimits } from "./options.ts"
 import type { Parts, ReplicaStores } from "./parts.ts"
 import { createSnapshotSender, receiveSnapshot } from "./snapshots.ts"
 import type { Timing } from "./timing.ts"
@@ -48,6 +49,7 @@ export interface ReplicaOptions {
   readonly genesis?: Command
   /** Addresses of members before the tables are here (a fresh learner knows the roster of its admission). */
   readonly roster: (id: number) => PeerRef | undefined
+  readonly logLimits?: LogLimits | undefined
 }
 
 export interface ReplicaEvents {
@@ -68,8 +70,7 @@ interface Waiter {
 
 export type ReplicaParts = Parts & ReplicaStores
 
-const maxEntriesInMemory = 10_000
-const snapshotBytes = 64 << 20
+const logLimitsDefault: LogLimits = { snapshotBytes: 64 << 20, entriesKept: 10_000 }
 const readsMax = 10_000
 
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
@@ -86,6 +87,7 @@ export class Replica {
   readonly #reads = new Map<string, { resolve(index: number): void; reject(error: Error): void }>()
   readonly #appliedWaiters = new Set<{ index: number; resolve(): void }>()
   readonly #copyWaiters = new Set<() => void>()
+  readonly #limits: LogLimits
   readonly #sendSnapshot: (to: PeerRef, message: Message) => Promise<boolean>
   #applied: LogMark
   #pumping = false
@@ -121,6 +123,7 @@ export class Replica {
     this.#memory = input.memory
     this.tables = input.tables
     this.#applied = input.applied
+    this.#limits = input.options.logLimits ?? logLimitsDefault
     this.#sendSnapshot = createSnapshotSender(input.parts, (message) => this.#frame(message))
   }
 
@@ -550,20 +553,27 @@ export class Replica {
       key,
       value: value === undefined ? undefined : JSON.stringify(value),
     }))
-    this.#writing = this.#writing.then(() => this.#parts.tables.write(rows, mark, { sync: false }))
+    this.#write(() => this.#parts.tables.write(rows, mark, { sync: false }))
+    if (this.#parts.log.stats().bytes > this.#limits.snapshotBytes) void this.#snapshot()
+  }
+
+  /** One table write after the other, in the order of the log. */
+  #write(work: () => Promise<void>): Promise<void> {
+    this.#writing = this.#writing.then(work)
     this.#writing.catch((error: Error) => this.#fatal(74, error))
-    if (this.#parts.log.stats().bytes > snapshotBytes) void this.#snapshot()
+    return this.#writing
   }
 
   async #snapshot(): Promise<void> {
     if (this.#snapshotting || this.#stopped) return
     this.#snapshotting = true
     try {
-      await this.#writing
-      await this.#parts.tables.write([], this.#applied, { sync: true })
+      // In line with the others: a mark that overtook its rows would lose them in a crash.
+      const applied = this.#applied
+      await this.#write(() => this.#parts.tables.write([], applied, { sync: true }))
       const { mark, rows } = await this.#parts.tables.view()
       await this.#parts.snapshots.create(mark, rows)
-      const keep = Math.max(this.#memory.firstIndex(), mark.index - maxEntriesInMemory)
+      const keep = Math.max(this.#memory.firstIndex(), mark.index - this.#limits.entriesKept)
       const term = this.#memory.term(keep)
       if (typeof term === "number") await this.#parts.log.compact({ ...mark, index: keep, term })
       this.#memory.createSnapshot(mark)
