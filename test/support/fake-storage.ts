@@ -138,6 +138,8 @@ function fakeThread(disk: FakeDisk): WalThread {
   }
   return {
     post(request) {
+      // What a dead process still wants is not written, not even by the next crash.
+      if (disk.epoch !== epoch) return
       queue.push(request)
       if (running) return
       running = true

@@ -1,0 +1,121 @@
+/** What happens to machines and ways between them, by dice, and who was touched when. */
+import type { SeededRandom } from "../../support/random.ts"
+import type { Machine } from "./machine.ts"
+import type { World } from "./world.ts"
+
+export interface FaultOptions {
+  /** Mean ms between two faults. */
+  readonly everyMs: number
+  /** Most machines that are down at once. */
+  readonly downMax: number
+  readonly cuts: boolean
+}
+
+export class Faults {
+  readonly #world: World
+  readonly #random: SeededRandom
+  readonly #options: FaultOptions
+  /** Start and end (boot-time clock) of what was done to a machine. */
+  readonly #touched = new Map<Machine, { from: number; to: number }[]>()
+  #active = false
+  count = 0
+
+  constructor(world: World, options: FaultOptions) {
+    this.#world = world
+    this.#random = world.random.fork()
+    this.#options = options
+  }
+
+  begin(): void {
+    this.#active = true
+    this.#later()
+  }
+
+  /** Everything heals, everybody is up. */
+  end(): void {
+    this.#active = false
+    this.#world.note("calm")
+    this.#world.net.heal()
+    for (const machine of this.#world.machines) if (!machine.running) machine.start()
+  }
+
+  /** Whether anything was done to it between these times. */
+  wasTouched(machine: Machine, from: number, to: number): boolean {
+    return (this.#touched.get(machine) ?? []).some((time) => time.from <= to && time.to >= from)
+  }
+
+  #later(): void {
+    const { everyMs } = this.#options
+    this.#world.clock.after(2 * everyMs * this.#random.next(), () => {
+      if (!this.#active) return
+      this.#one()
+      this.#later()
+    })
+  }
+
+  #one(): void {
+    this.count++
+    const { machines } = this.#world
+    const down = machines.filter(({ running }) => !running)
+    const { downMax, cuts } = this.#options
+    if (cuts && machines.length > 1 && this.#random.chance(0.45)) this.#cut()
+    else if (down.length < downMax) this.#crash()
+  }
+
+  #crash(): void {
+    const { machines, clock } = this.#world
+    const up = machines.filter(({ running }) => running)
+    if (up.length === 0) return
+    const leader = up.find((machine) => leads(machine))
+    const victim = leader && this.#random.chance(0.4) ? leader : this.#random.pick(up)
+    const ms = this.#random.chance(0.5)
+      ? this.#random.between(1, 800)
+      : this.#random.between(800, 9000)
+    this.#touch([victim], ms + 3000)
+    if (this.#random.chance(0.2)) void victim.stop()
+    else victim.kill()
+    clock.after(ms, () => {
+      if (!victim.running) victim.start()
+    })
+  }
+
+  #cut(): void {
+    const { machines, net, clock } = this.#world
+    const random = this.#random
+    const ms = random.chance(0.5) ? random.between(10, 900) : random.between(900, 9000)
+    const one = machines.filter(() => random.chance(0.4))
+    const other = machines.filter((machine) => !one.includes(machine))
+    const kind = random.below(3)
+    this.#world.note(`cut ${kind} ${one.map(({ name }) => name).join()} for ${ms} ms`)
+    this.#touch(kind === 0 ? machines : [...one, ...other], ms + 8000)
+    for (const a of one) {
+      for (const b of other) {
+        if (kind !== 1) net.cut(a.peerId, b.peerId)
+        if (kind !== 2) net.cut(b.peerId, a.peerId)
+        const [from, to] = [a.peerId, b.peerId]
+        clock.after(ms, () => {
+          net.heal(from, to)
+          net.heal(to, from)
+        })
+      }
+    }
+  }
+
+  #touch(machines: readonly Machine[], ms: number): void {
+    const from = this.#world.clock.boottime()
+    for (const machine of machines) {
+      const times = this.#touched.get(machine) ?? []
+      this.#touched.set(machine, times)
+      times.push({ from, to: from + ms })
+    }
+  }
+}
+
+export function leads(machine: Machine): boolean {
+  const metrics = machine.node?.metrics() ?? []
+  return metrics.some(({ name, value }) => name === "troupe_is_leader" && value === 1)
+}
+
+export function gauge(machine: Machine, wanted: string): number | undefined {
+  return machine.node?.metrics().find(({ name }) => name === wanted)?.value
+}

@@ -1,0 +1,230 @@
+/** One simulated machine: its disk and keeper live on, its node process is started, killed and wiped. */
+import { createBundles } from "../../../src/bundles/index.ts"
+import {
+  createNode,
+  type NodeOptions,
+  type Parts,
+  type Timing,
+  timingFrom,
+  type TroupeNode,
+} from "../../../src/node/index.ts"
+import type { Logger } from "../../../src/platform/index.ts"
+import { FakeKeeper, type FakeJob } from "../../support/fake-keeper.ts"
+import type { FakeNetwork } from "../../support/fake-mesh.ts"
+import { createFakeStorage, FakeDisk } from "../../support/fake-storage.ts"
+import type { SeededRandom } from "../../support/random.ts"
+import type { VirtualClock } from "../../support/virtual-clock.ts"
+import type { LaunchSpec } from "../../../src/wire/index.ts"
+import { ProcessClock } from "./process-clock.ts"
+import { createSimTransfer } from "./transfer.ts"
+import { type Replicated, type Watch, watched } from "./watch.ts"
+
+export interface MachineOptions {
+  readonly number: number
+  readonly cluster?: string
+  readonly voter?: "auto" | "never"
+  readonly seeds?: readonly number[]
+  readonly mdns?: boolean
+  readonly timing?: Partial<Timing>
+  readonly limits?: NodeOptions["logLimits"]
+}
+
+/** What all machines of a world share. */
+export interface Ground {
+  readonly clock: VirtualClock
+  readonly random: SeededRandom
+  readonly net: FakeNetwork
+  readonly watch: Watch
+  readonly log: (line: string) => void
+  readonly broken: (error: Error) => void
+  /** What an order's command does. */
+  readonly script: (spec: LaunchSpec) => FakeJob
+}
+
+export function addressOf(number: number): string {
+  return `/ip4/10.0.0.${number}/tcp/8771`
+}
+
+interface Process {
+  readonly node: TroupeNode
+  readonly clock: ProcessClock
+  readonly keeper: Parts["keeper"]
+  readonly mesh: Parts["mesh"]
+  replicated: Replicated | undefined
+  started: boolean
+}
+
+export class Machine {
+  readonly name: string
+  readonly options: MachineOptions
+  readonly #ground: Ground
+  disk: FakeDisk
+  readonly keeper: FakeKeeper
+  #lives = 0
+  #process: Process | undefined
+  /** Exit codes of processes that ended by themselves. */
+  readonly fatal: { code: number; error: Error }[] = []
+
+  constructor(options: MachineOptions, ground: Ground) {
+    this.options = options
+    this.#ground = ground
+    this.name = `n${options.number}`
+    this.disk = this.#newDisk()
+    this.keeper = new FakeKeeper({ clock: ground.clock, script: ground.script })
+  }
+
+  #newDisk(): FakeDisk {
+    const { clock, random } = this.#ground
+    const dice = random.fork()
+    return new FakeDisk({
+      clock,
+      random: dice,
+      syncMs: () => 0.2 + 3 * dice.next(),
+      torn: true,
+      losesTableRows: true,
+    })
+  }
+
+  /** Changes when the data directory is wiped: the key lies there. */
+  get peerId(): string {
+    return `peer-${this.options.number}${this.#lives === 0 ? "" : `-${this.#lives}`}`
+  }
+
+  get node(): TroupeNode | undefined {
+    return this.#process?.started ? this.#process.node : undefined
+  }
+
+  get running(): boolean {
+    return this.#process !== undefined
+  }
+
+  /** The rows of the replica that is open here. */
+  get replicated(): Replicated | undefined {
+    return this.#process?.replicated
+  }
+
+  start(): void {
+    if (this.#process) throw new Error(`${this.name} runs already`)
+    const { clock: machineClock, net, log } = this.#ground
+    const { number, seeds = [], cluster = "sim", mdns = false } = this.options
+    const clock = new ProcessClock(machineClock)
+    const keeper = this.keeper.client()
+    const mesh = net.createMesh({
+      peerId: this.peerId,
+      address: addressOf(number),
+      cluster,
+      seeds: seeds.map(addressOf),
+      mdns,
+    })
+    const parts = this.#parts({ clock, keeper, mesh })
+    const node = createNode(this.#nodeOptions(cluster), parts)
+    const process: Process = { node, clock, keeper, mesh, replicated: undefined, started: false }
+    this.#process = process
+    log(`${this.name} starts`)
+    node.start().then(
+      () => {
+        process.started = true
+      },
+      (error: Error) => {
+        if (this.#process === process) this.#ground.broken(error)
+      },
+    )
+  }
+
+  #nodeOptions(cluster: string): NodeOptions {
+    const { voter = "auto", seeds = [], timing, limits } = this.options
+    return {
+      name: this.name,
+      cluster,
+      version: "0.0.0-sim",
+      labels: {},
+      voter,
+      capacity: 8,
+      apiUrl: "",
+      hasSeeds: seeds.length > 0,
+      timing: { ...timingFrom({ tickMs: 25, heartbeatMs: 100, electionMinMs: 500 }), ...timing },
+      ...(limits && { logLimits: limits }),
+    }
+  }
+
+  #parts(own: { clock: ProcessClock; keeper: Parts["keeper"]; mesh: Parts["mesh"] }): Parts {
+    const { random, watch, broken, log } = this.#ground
+    const { disk, name } = this
+    const { local, identity, blobs } = createFakeStorage(disk)
+    return {
+      ...own,
+      random: random.fork(),
+      logger: loggerOf(name, log),
+      stores: () => {
+        const { log: wal, tables, snapshots } = createFakeStorage(disk)
+        const seen = watched({ log: wal, tables }, { who: name, watch, onBroken: broken })
+        this.#process!.replicated = seen.replicated
+        return { log: seen.log, tables: seen.tables, snapshots }
+      },
+      local,
+      identity,
+      blobs,
+      transfer: createSimTransfer({ blobs, mesh: own.mesh, clock: own.clock }),
+      bundles: createBundles({ blobs, pause: async () => undefined }),
+      host: {
+        hostname: name,
+        os: "linux",
+        arch: "x64",
+        cores: 4,
+        memoryBytes: 8 * 2 ** 30,
+        tools: () => ["sh"],
+        sample: () => ({ freeMemoryBytes: 2 ** 30, load1: 0, diskFreeBytes: 2 ** 40 }),
+      },
+      loopDelay: () => 1,
+      blobFile: (digest) => `/blobs/${digest}`,
+      fatal: (code, error) => {
+        this.fatal.push({ code, error })
+        log(`${name} is fatal ${code}: ${error.message}`)
+        this.kill()
+      },
+    }
+  }
+
+  /** kill -9 of the node process. The keeper and its jobs live on. */
+  kill(): void {
+    const process = this.#process
+    if (!process) return
+    this.#ground.log(`${this.name} is killed`)
+    this.#process = undefined
+    process.clock.die()
+    this.#ground.net.kill(this.peerId)
+    // The client leaves with its process; it does no I/O of its own.
+    void process.keeper.stop()
+    this.disk.crash()
+  }
+
+  async stop(): Promise<void> {
+    const process = this.#process
+    if (!process) return
+    await process.node.stop()
+    if (this.#process === process) this.kill()
+  }
+
+  /** Somebody deletes the data directory of a node that does not run. */
+  wipe(): void {
+    if (this.#process) throw new Error("a running node is not wiped")
+    this.#lives++
+    this.disk = this.#newDisk()
+  }
+}
+
+function loggerOf(name: string, log: (line: string) => void): Logger {
+  const write =
+    (level: string) =>
+    (message: string, fields: Record<string, unknown> = {}): void => {
+      log(`${name} ${level} ${message} ${JSON.stringify(fields)}`)
+    }
+  const logger: Logger = {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: () => logger,
+  }
+  return logger
+}
