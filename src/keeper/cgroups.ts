@@ -185,16 +185,21 @@ function killListed(path: string): void {
 }
 
 function removeTree(path: string): boolean {
-  for (const directory of nested(path).toReversed()) {
-    try {
-      rmdirSync(directory)
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === "EBUSY") return false
-      if (code !== "ENOENT") throw error
-    }
+  // Jobs seldom make cgroups of their own below theirs.
+  if (removeOne(path)) return true
+  return nested(path).toReversed().every(removeOne)
+}
+
+function removeOne(path: string): boolean {
+  try {
+    rmdirSync(path)
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "EBUSY" || code === "ENOTEMPTY") return false
+    if (code === "ENOENT") return true
+    throw error
   }
-  return true
 }
 
 function readIfThere(path: string): string {

@@ -54,7 +54,7 @@ export function isAlive(id: ProcessId): boolean {
   return stat !== undefined && stat.ticks === id.ticks && !isDead(stat)
 }
 
-export function isDead(stat: ProcessStat): boolean {
+function isDead(stat: ProcessStat): boolean {
   return stat.state === "Z" || stat.state === "X" || stat.state === "x"
 }
 

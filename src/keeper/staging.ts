@@ -1,6 +1,6 @@
 /** An attempt's own directory and the files that are laid into it. */
 import { constants, mkdirSync, renameSync } from "node:fs"
-import { chmod, copyFile, lstat, mkdir, readdir, rm } from "node:fs/promises"
+import { chmod, copyFile, lstat, mkdir, readdir, rm, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { type AttemptFiles, insideOf, type KeeperPaths } from "./paths.ts"
 
@@ -28,12 +28,21 @@ export async function stageFiles(
   return undefined
 }
 
-export async function removeFiles(files: AttemptFiles): Promise<void> {
+/** Removes what an attempt left; most have no directory, and looking for one is not free. */
+export async function removeFiles(files: AttemptFiles, hasDirectory: boolean): Promise<void> {
   await Promise.all([
-    rm(files.stdout, { force: true }),
-    rm(files.stderr, { force: true }),
-    rm(files.directory, { recursive: true, force: true }),
+    removeFile(files.stdout),
+    removeFile(files.stderr),
+    hasDirectory && rm(files.directory, { recursive: true, force: true }),
   ])
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+  }
 }
 
 /** Makes the folders that hold outputs and directories. */

@@ -277,7 +277,8 @@ export class Supervisor {
     if (!attempt) return
     if (!attempt.ended) throw refuseKeeper(`${target.task} of ${target.run} has not ended`)
     await this.#ledger.write({ type: "forgotten", ...target })
-    if (files) await removeFiles(attemptFiles(this.#parts.paths, attempt.spec))
+    if (!files) return
+    await removeFiles(attemptFiles(this.#parts.paths, attempt.spec), attempt.spec.directory)
   }
 
   page(after: number): { attempts: KeeperAttempt[]; next: number } {
