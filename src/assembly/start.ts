@@ -77,7 +77,10 @@ async function assemble(
     },
     { clock, random, logger },
   )
-  const transfer = createTransfer({ directory }, { blobs, mesh, clock, logger })
+  const transfer = createTransfer(
+    { directory: join(directory, "partial") },
+    { blobs, mesh, clock, logger },
+  )
   const parts: Parts = {
     clock,
     random,
@@ -93,7 +96,7 @@ async function assemble(
     mesh,
     transfer,
     keeper: createKeeper({ directory, clock, logger }),
-    bundles: createBundles({ blobs, directory: join(directory, "tmp") }),
+    bundles: createBundles({ blobs }),
     host: thisHost({ data: directory, path: process.env["PATH"] ?? "", now: () => clock.now() }),
     loopDelay: () => loopDelay.p99Ms(),
     blobFile: (digest) => blobFile(directory, digest),

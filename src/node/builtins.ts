@@ -4,6 +4,7 @@ import { resolvedYaml } from "../manifests/index.ts"
 import {
   type BundleRef,
   type Output,
+  type Plan,
   type StagedFile,
   type Task,
   type TaskGroup,
@@ -209,20 +210,23 @@ async function describeRun(context: BuiltinContext): Promise<BundleInput> {
     resolved: resolvedYaml(rows.plan, {
       label: rows.run.label,
       argv: Object.fromEntries(launched.map(({ role, argv }) => [role, argv])),
-      profileContent: await profileText(context),
+      profileContent: await profileText(rows.plan, context),
     }),
   }
 }
 
 const profileBytesMax = 4 << 20
 
-/** The profile as the resolved manifest quotes it. */
-async function profileText(context: BuiltinContext): Promise<string | undefined> {
-  const profile = context.rows.plan.documents.find(({ path }) => path === "profile.yaml")
+/** The profile as the resolved manifest quotes it; undefined when there is none, or it is too large to quote. */
+export async function profileText(
+  plan: Plan,
+  from: Pick<BuiltinContext, "parts" | "signal" | "fetch">,
+): Promise<string | undefined> {
+  const profile = plan.documents.find(({ path }) => path === "profile.yaml")
   if (!profile || profile.bytes > profileBytesMax) return undefined
-  await context.fetch(profile.digest, context.signal)
+  await from.fetch(profile.digest, from.signal)
   const chunks: Uint8Array[] = []
-  for await (const chunk of context.parts.blobs.read(profile.digest)) chunks.push(chunk)
+  for await (const chunk of from.parts.blobs.read(profile.digest)) chunks.push(chunk)
   return Buffer.concat(chunks).toString("utf8")
 }
 

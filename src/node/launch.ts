@@ -59,9 +59,10 @@ export function resolveLaunch(
     return text
   }
   for (const { path, value } of rows.plan.addresses) {
-    const address = fill(value)
-    if (problems.length === 0 && !isAddress(address)) {
-      problems.push(`${path}: must be a valid IP address, got '${address}'`)
+    const address = interpolate(value, lookup)
+    // The address of a role that is placed later is checked when that role, or one that uses it, starts.
+    if ("text" in address && !isAddress(address.text)) {
+      problems.push(`${path}: must be a valid IP address, got '${address.text}'`)
     }
   }
   const launch: ResolvedLaunch = {

@@ -23,6 +23,7 @@ import {
   readMembers,
 } from "../state/index.ts"
 import type { Hello } from "../wire/index.ts"
+import { profileText } from "./builtins.ts"
 import type { CallOptions, NodeContext } from "./context.ts"
 import type { EventPage } from "./face.ts"
 import { groupOf } from "./launch.ts"
@@ -201,6 +202,8 @@ async function planRun(
   await parts.replica.readBarrier(options.signal)
   const { plan, warnings } = compile(parts, body)
   const { leadership } = parts
+  const { parts: nodeParts, fetch } = parts.context
+  const from = { parts: nodeParts, signal: options.signal, fetch }
   const places = leadership.scheduler.place(plan, leadership.placing())
   const profile = plan.resolved["profile_path"]
   const checksum = plan.resolved["profile_checksum"]
@@ -217,7 +220,7 @@ async function planRun(
       rejected: rejected.map((one) => ({ node: one.node, reason: one.reason })),
     })),
     warnings: [...warnings],
-    resolved: resolvedYaml(plan),
+    resolved: resolvedYaml(plan, { profileContent: await profileText(plan, from) }),
   }
 }
 

@@ -1,9 +1,9 @@
 /** A LevelDB store of strings with its errors in our words. */
-import { ClassicLevel } from "classic-level"
+import { Level as Database } from "level"
 import { TroupeError } from "../schema/index.ts"
 import { makeDirectory, storageError } from "./durable.ts"
 
-export type Level = ClassicLevel
+export type Level = Database
 export type LevelSnapshot = ReturnType<Level["snapshot"]>
 
 export async function openLevel(
@@ -11,7 +11,7 @@ export async function openLevel(
   limits: { writeBufferSize?: number; cacheSize?: number } = {},
 ): Promise<Level> {
   await makeDirectory(directory)
-  const level: Level = new ClassicLevel(directory, { ...limits, keyEncoding: "utf8" })
+  const level: Level = new Database(directory, { ...limits, keyEncoding: "utf8" })
   try {
     await level.open()
     return level

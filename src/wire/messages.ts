@@ -22,8 +22,8 @@ import { reportItem } from "./entry.ts"
 import * as fields from "./fields.ts"
 
 export const messageVersion = 1
-/** JSON of one ctl request or answer: a document of 1 MiB, escaped, is the largest. */
-export const ctlBodyBytesMax = 8 * 1024 * 1024
+/** JSON of one ctl request or answer; with its envelope it fits the mesh's largest request of 4 MiB. */
+export const ctlBodyBytesMax = 4 * 1024 * 1024 - 4096
 /** Bytes of a log that one ReadLog answers. */
 export const logBytesMax = 1024 * 1024
 /** Reports of one message; a worker with more sends several. */
