@@ -8,10 +8,10 @@ import { type DemoHost, makeHosts } from "./demo-hosts.ts"
 
 const root = join(import.meta.dirname, "..")
 const troupe = [process.execPath, join(root, "dist/troupe.js")]
-const mode = process.env["TROUPE_DEMO_MODE"] === "hosts" ? "hosts" : "loopback"
+const mode = process.env["DEMO_MODE"] === "hosts" ? "hosts" : "loopback"
 const hasIperf = has("iperf3")
 const manifest = join(root, "config/examples", hasIperf ? "iperf3.yaml" : "throughput.yaml")
-const waitMs = 60_000
+const waitMs = 30_000
 
 interface DemoNode extends DemoHost {
   readonly data: string
@@ -66,11 +66,14 @@ interface Health {
   readonly leader?: string
 }
 
+let lastFailure: unknown
+
 function health(host: DemoHost): Health {
   try {
     return JSON.parse(ask(host, "cluster", "health", "-o", "json")) as Health
-  } catch {
+  } catch (error) {
     // Not up yet, or without a leader for a moment: asked again.
+    lastFailure = error
     return { survives: -1 }
   }
 }
@@ -80,7 +83,8 @@ async function until<T>(what: string, look: () => T | undefined): Promise<T> {
   for (;;) {
     const found = look()
     if (found !== undefined) return found
-    if (Date.now() > deadline) throw new Error(`waited ${waitMs / 1000} s for ${what}`)
+    if (Date.now() > deadline)
+      throw new Error(`waited ${waitMs / 1000} s for ${what}`, { cause: lastFailure })
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
@@ -107,13 +111,15 @@ function run(
   return { ended }
 }
 
-function verify(host: DemoHost, bundle: string): void {
+function verify(bundle: string): void {
   const check = execFileSync("sha256sum", ["-c", "--quiet", "SHA256SUMS"], {
     cwd: bundle,
     encoding: "utf8",
   })
   say(`sha256sum -c SHA256SUMS: ${check === "" ? "every file is as it was written" : check}`)
-  show(host, "bundle", "verify", bundle)
+  const [program, ...rest] = [...troupe, "bundle", "verify", bundle]
+  for (const line of execFileSync(program!, rest, { encoding: "utf8" }).trimEnd().split("\n"))
+    say(line)
 }
 
 function bandwidth(bundle: string): string {
@@ -188,7 +194,7 @@ async function play(
   say(`measured: ${styleText("bold", bandwidth(join(bundles, labelOne)))}`)
   step("Its bundle came home and verifies")
   say(join(bundles, labelOne))
-  verify(nodes[0]!, join(bundles, labelOne))
+  verify(join(bundles, labelOne))
 
   await survive(nodes, { directory, bundles, label: `demo-${stamp}-killed` })
 }
@@ -209,7 +215,7 @@ async function survive(
   await until("the client to run", () => {
     const shown = shownRun(entry, label)
     const client = shown?.tasks.find((task) => task.name === "client")
-    return client?.attempts.some((attempt) => attempt.state === "started") ? shown : undefined
+    return client?.attempts.some((attempt) => attempt.state !== "assigned") ? shown : undefined
   })
   leader.process.kill("SIGKILL")
   const killedAt = Date.now()
@@ -226,7 +232,7 @@ async function survive(
   const code = await second.ended
   if (code !== 0) throw new Error(`the run ended with exit code ${code}`)
   step("The run ended right without its leader, and its bundle verifies too")
-  verify(entry, join(bundles, label))
+  verify(join(bundles, label))
 
   step(`${leader.name} comes back and takes its place again`)
   nodes[nodes.indexOf(leader)] = start(leader, directory)

@@ -81,6 +81,7 @@ async function assemble(
     { directory: join(directory, "partial") },
     { blobs, mesh, clock, logger },
   )
+  const keeper = createKeeper({ directory, clock, logger })
   const parts: Parts = {
     clock,
     random,
@@ -95,7 +96,7 @@ async function assemble(
     blobs,
     mesh,
     transfer,
-    keeper: createKeeper({ directory, clock, logger }),
+    keeper,
     bundles: createBundles({ blobs }),
     host: thisHost({ data: directory, path: process.env["PATH"] ?? "", now: () => clock.now() }),
     loopDelay: () => loopDelay.p99Ms(),
@@ -116,6 +117,10 @@ async function assemble(
   const { url } = await api.start()
   const stop = async (): Promise<void> => {
     await api.stop()
+    // With no job left there is nothing to keep; with one, it stays and finishes it.
+    await keeper.shutdown().catch((error: unknown) => {
+      logger.debug("the keeper did not answer at the end", { error: String(error) })
+    })
     await node.stop()
     loopDelay.stop()
     await lock.unlock()

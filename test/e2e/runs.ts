@@ -71,10 +71,12 @@ export async function upload(
 
 export async function gatedRun(
   node: Node,
-  options: { label: string; gates: Gates; baseline?: Buffer },
+  options: { label: string; gates: Gates; baseline?: Buffer; on?: readonly Node[] },
 ): Promise<SubmitRunInput> {
   return {
     document: gatedManifest(options.label, options.gates, options.baseline !== undefined),
+    // A run whose role dies with its node is rightly lost: only the leader's own death is tried here.
+    agents: options.on ? { server: options.on[0]!.name, client: options.on[1]!.name } : {},
     files: {
       "profile.yaml": await upload(node, profile),
       ...(options.baseline && { baseline: await upload(node, options.baseline) }),
