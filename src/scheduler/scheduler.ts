@@ -65,7 +65,7 @@ export class RowScheduler implements Scheduler {
   }
 
   nextWake(now: number): number | undefined {
-    this.#refresh()
+    this.#refresh(now)
     let next: number | undefined
     for (const at of this.#due.values()) if (next === undefined || at < next) next = at
     return next === undefined || next > now ? next : now + retryMs
@@ -82,22 +82,24 @@ export class RowScheduler implements Scheduler {
   // ---------------------------------------------------------------- time
 
   /** Works out anew when the runs that were touched have something timed. */
-  #refresh(): void {
+  #refresh(now: number): void {
     for (const id of this.#board.dirty) {
       const run = this.#board.runs.get(id)
-      this.#schedule(id, run === undefined ? [] : timedOf(this.#board, run))
+      this.#schedule(id, run === undefined ? [] : timedOf(this.#board, run), now)
     }
     this.#board.dirty.clear()
   }
 
-  #schedule(run: string, timed: readonly Timed[]): void {
-    const first = timed.reduce((least, { at }) => Math.min(least, at), Infinity)
+  /** A backoff that is over needs no more waking: its task is simply pending. */
+  #schedule(run: string, timed: readonly Timed[], now: number): void {
+    const still = timed.filter(({ at, item }) => at > now || item !== undefined)
+    const first = still.reduce((least, { at }) => Math.min(least, at), Infinity)
     if (first === Infinity) this.#due.delete(run)
     else this.#due.set(run, first)
   }
 
   #timedItems(now: number, budget: number): DecideItem[] {
-    this.#refresh()
+    this.#refresh(now)
     const items: DecideItem[] = []
     const due = [...this.#due].filter(([, at]) => at <= now).map(([run]) => run)
     for (const [id, run] of this.#byAge(due)) {
@@ -106,9 +108,7 @@ export class RowScheduler implements Scheduler {
         if (items.length >= budget) return items
         if (at <= now && item !== undefined) items.push(item)
       }
-      // A backoff that is over has woken us; from now on the task is simply pending.
-      const still = timed.filter(({ at, item }) => at > now || item !== undefined)
-      this.#schedule(id, still)
+      this.#schedule(id, timed, now)
     }
     return items
   }

@@ -139,30 +139,32 @@ const unmetClause = {
 
 function unblock(draft: RunDraft, group: TaskGroup): void {
   const row = draft.group(group.name)
-  if (row.untouched !== "blocked") return
-  let open = false
+  if (row.untouched === "finished") return
+  if (row.untouched === "blocked" && !edgesMet(draft, group)) return
+  const anchor = group.with === undefined ? undefined : draft.task(group.with, 0)
+  if (anchor?.state === "finished" && anchor.attempts.length === 0) {
+    const upstream = draft.definition(anchor.group)
+    skip(draft, group, { upstream, reason: `${anchor.group} never ran on any node` })
+  } else if (row.untouched === "blocked") {
+    draft.setGroup({ ...row, untouched: "pending" })
+    draft.event("task-pending", { task: group.name })
+  }
+}
+
+/** Whether every edge is met. A group with an edge that never will be is skipped. */
+function edgesMet(draft: RunDraft, group: TaskGroup): boolean {
+  let met = true
   for (const edge of group.after) {
     const upstream = draft.definition(edge.group)
     const state = edgeState(upstream && draft.group(edge.group), edge.on)
     if (state === "never") {
       const why = reasonOf(draft, edge.group)
       skip(draft, group, { upstream, reason: `${edge.group} ${unmetClause[edge.on]}${why}` })
-      return
+      return false
     }
-    if (state === "open") open = true
+    met &&= state === "met"
   }
-  if (open) return
-  if (group.with !== undefined) {
-    const anchor = draft.task(group.with, 0)
-    const gone = anchor === undefined || (anchor.state === "finished" && !anchor.attempts.length)
-    if (gone) {
-      const upstream = draft.definition(group.with)
-      skip(draft, group, { upstream, reason: `${group.with} never ran on any node` })
-      return
-    }
-  }
-  draft.setGroup({ ...row, untouched: "pending" })
-  draft.event("task-pending", { task: group.name })
+  return met
 }
 
 /** ` (exited with code 1)`: why the first member of a group that did not end well ended so. */

@@ -7,12 +7,15 @@ import { advance, blame, endGroup } from "./outcome.ts"
 import type { ItemResult, SubmitItem, TableRows } from "./types.ts"
 
 const labelMax = 128
+/** Members of one group: each may come to cost a row. */
+const countMax = 100_000
 
 /** What would keep a plan from ever ending, if anything. */
 function planFault(plan: Plan): string | undefined {
   const names = new Set(plan.groups.map((group) => group.name))
   if (names.size < plan.groups.length) return "two groups of the plan have one name"
   for (const group of plan.groups) {
+    if (group.count > countMax) return `${group.name} has more than ${countMax} members`
     for (const upstream of [...group.after.map((edge) => edge.group), group.with]) {
       if (upstream !== undefined && !names.has(upstream)) {
         return `${group.name} waits for ${upstream}, which is not in the plan`

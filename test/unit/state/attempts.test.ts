@@ -1,7 +1,7 @@
 /** One task through its attempts: which placements and reports count, what is tried again, what a lost node means. */
 import { expect, test } from "vitest"
 import type { Ending, TaskGroup } from "../../../src/schema/index.ts"
-import type { ItemResult, Placement } from "../../../src/state/index.ts"
+import { type ItemResult, type Placement, readGroup } from "../../../src/state/index.ts"
 import { aDeclaration, aGroup, aPair, aPlan, aProcess, readiness } from "../../support/plans.ts"
 import { done, exited, terminated, World } from "../../support/world.ts"
 
@@ -225,6 +225,22 @@ test("a service is started again whatever it ended with, and its row keeps the n
   expect(attempts).toHaveLength(32)
   expect(attempts[0]!.n).toBe(1)
   expect(attempts.at(-1)!.n).toBe(40)
+})
+
+test("the attempts on which the counters stand are kept, however many follow", () => {
+  const { world, run } = one({ life: "service" })
+  const never: Ending = { outcome: "not_started", stopped: false }
+  world.perform(run, "job", never)
+  world.perform(run, "job", exited(1))
+  for (let n = 0; n < 40; n++) world.perform(run, "job", never)
+  expect(
+    world
+      .task(run, "job")
+      .attempts.map(({ n }) => n)
+      .slice(0, 2),
+  ).toEqual([2, 12])
+  world.perform(run, "job", exited(1))
+  expect(readGroup(world.tables, run, "job")).toMatchObject({ started: 1, ready: 1 })
 })
 
 // ---------------------------------------------------------------- servers

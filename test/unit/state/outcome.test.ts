@@ -125,6 +125,18 @@ test("who would be placed with a task that never ran is skipped", () => {
   })
 })
 
+test("… also when it was waiting already for that task's node", () => {
+  const world = aWorld()
+  const a = aGroup("a")
+  const b = aGroup("b", { after: [{ group: "a", on: "succeeded" }], vital: false })
+  const beside = aGroup("beside", { with: "b", vital: false })
+  const run = world.submit(aPlan([beside, a, b]))
+  expect(world.task(run, "beside").state).toBe("pending")
+  world.perform(run, "a", exited(1))
+  expect(world.task(run, "beside")).toMatchObject({ state: "finished", result: "skipped" })
+  expect(world.run(run).state).toBe("finished")
+})
+
 // ---------------------------------------------------------------- verdicts
 
 const verdicts: readonly (readonly [
@@ -167,7 +179,7 @@ const verdicts: readonly (readonly [
   ["exit 3 of what is not vital", { vital: false }, exited(3), "succeeded", undefined],
 ]
 
-test.each(verdicts)("%s", (_, fields, ending, verdict, reason) => {
+test.each(verdicts)("%s", (...[, fields, ending, verdict, reason]) => {
   const world = aWorld()
   const run = world.submit(aPlan([aGroup("job", fields)]))
   world.perform(run, "job", ending)

@@ -106,6 +106,7 @@ const faults: readonly (readonly [string, Plan, string])[] = [
     aPlan([aGroup("a", { after: [{ group: "b", on: "ready" }] })]),
     "a waits for b",
   ],
+  ["a group of millions", aPlan([aGroup("a", { count: 1_000_000 })]), "a has more than 100000"],
   ["a place with nothing", aPlan([aGroup("a", { with: "b" })]), "a waits for b"],
   [
     "a circle",

@@ -21,16 +21,18 @@ test("get, range and size are those of a sorted map", () => {
             else model.set(one.key, one.value)
           }
           const expected = [...model]
-            .filter(([name]) => name.startsWith(prefix))
+            .filter(([one]) => one.startsWith(prefix))
             .toSorted(([a], [b]) => (a < b ? -1 : 1))
           expect([...tables.range(prefix)]).toEqual(expected)
           expect(tables.size).toBe(model.size)
-          for (const [name, value] of model) expect(tables.get(name)).toBe(value)
+          for (const [one, value] of model) expect(tables.get(one)).toBe(value)
         }
       },
     ),
   )
 })
+
+const name = (n: number): string => `k/${String(n).padStart(5, "0")}`
 
 /** Keys in three orders, so that chunks split at the end, in the middle and at the front. */
 const orders: readonly (readonly [string, (n: number) => number])[] = [
@@ -41,7 +43,6 @@ const orders: readonly (readonly [string, (n: number) => number])[] = [
 
 test.each(orders)("5000 %s keys stay in order while every third goes", (_, place) => {
   const tables = createTables()
-  const name = (n: number): string => `k/${String(n).padStart(5, "0")}`
   const all = Array.from({ length: 5000 }, (__, n) => ({ key: name(place(n)), value: n }))
   for (const write of all) tables.commit([write])
   expect(Array.from(tables.range("k/"), ([one]) => one)).toEqual(
