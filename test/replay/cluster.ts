@@ -42,6 +42,7 @@ export interface NodeOptions {
   readonly leaseReads: boolean
 }
 
+const roundsMax = 10_000
 const threads: ReadonlySet<Id> = new Set([appendThread, applyThread])
 const responses: ReadonlySet<MessageType> = new Set([
   "MsgAppResp",

@@ -17,6 +17,9 @@ import {
   type ReadState,
 } from "../../../src/consensus/index.ts"
 
+/** More than any of these tests needs: a core that never comes to rest fails instead of hanging. */
+const roundsMax = 1000
+
 const defaults: Omit<RaftConfig, "id" | "applied"> = {
   electionTicks: 10,
   heartbeatTicks: 1,
@@ -72,7 +75,8 @@ export class Member {
 
   /** Does what Ready asks until there is nothing more. */
   settle(): this {
-    while (this.raft.hasReady()) {
+    for (let round = 0; this.raft.hasReady(); round++) {
+      if (round > roundsMax) throw new Error("the core never comes to rest")
       const { messages, readStates } = this.raft.ready()
       this.reads.push(...readStates)
       for (const message of messages) this.#route(message)
