@@ -31,7 +31,7 @@ const itemsMax = 512
 /** When a timed decision was made and is not applied yet, look again after this long. */
 const retryMs = 250
 
-export class RowScheduler implements Scheduler {
+class RowScheduler implements Scheduler {
   readonly #board = new Board()
   /** First time at which each run has something timed. */
   readonly #due = new Map<string, number>()

@@ -171,7 +171,7 @@ const clauses: Readonly<Record<Ending["outcome"], (ending: Ending) => string>> =
 }
 
 /** One clause for people: how the attempt ended. */
-export function describeEnding(ending: Ending): string {
+function describeEnding(ending: Ending): string {
   const own = ending.reason ?? ""
   return own === "" ? clauses[ending.outcome](ending) : own
 }

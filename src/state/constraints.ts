@@ -2,7 +2,7 @@
 import type { Member, Needs } from "../schema/index.ts"
 
 /** `agent: NAME` names a node by its name or its member id. */
-export function isNamed(member: Member, node: string): boolean {
+function isNamed(member: Member, node: string): boolean {
   return member.name === node || String(member.id) === node
 }
 

@@ -239,7 +239,7 @@ type Mark = 0 | 1
 const mark = (reached: boolean): Mark => (reached ? 1 : 0)
 
 /** What a task adds to the counters of its group. Marks of an earlier attempt stay. */
-export function marksOf(task: Task): Record<"started" | "ready" | "succeeded" | "finished", Mark> {
+function marksOf(task: Task): Record<"started" | "ready" | "succeeded" | "finished", Mark> {
   return {
     started: mark(task.attempts.some((attempt) => attempt.startedAt !== undefined)),
     ready: mark(task.attempts.some((attempt) => attempt.readyAt !== undefined)),

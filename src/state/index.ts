@@ -1,8 +1,8 @@
 /** state: the replicated tables. `apply` is a pure function of the rows it names and one entry. */
 export type * from "./types.ts"
 export { apply } from "./apply.ts"
-export { describeEnding, liveAttempt, nextAttempt } from "./attempts.ts"
-export { firstUnmet, isNamed, type Unmet } from "./constraints.ts"
+export { liveAttempt, nextAttempt } from "./attempts.ts"
+export { firstUnmet, type Unmet } from "./constraints.ts"
 export {
   clusterKey,
   eventKey,
@@ -24,7 +24,7 @@ export {
   taskPrefix,
   taskRefOf,
 } from "./keys.ts"
-export { clientsOf, edgeState } from "./outcome.ts"
+export { edgeState } from "./outcome.ts"
 export {
   type EventPageRows,
   findRun,
@@ -38,7 +38,6 @@ export {
   readPlan,
   readRun,
   readSession,
-  readSessions,
   readTask,
   readTasks,
   readTouchedTasks,

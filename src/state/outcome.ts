@@ -31,7 +31,7 @@ export function clientsOf(
   )
 }
 
-export function isDone(row: GroupRow): boolean {
+function isDone(row: GroupRow): boolean {
   return row.finished === row.count
 }
 

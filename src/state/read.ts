@@ -30,10 +30,6 @@ export function readSession(view: View, node: number): Session | undefined {
   return view.get(keys.sessionKey(node)) as Session | undefined
 }
 
-export function readSessions(view: View): readonly Session[] {
-  return Array.from(view.range(keys.sessionPrefix), ([, row]) => row as Session)
-}
-
 export function readRun(view: View, run: string): Run | undefined {
   return view.get(keys.runKey(run)) as Run | undefined
 }

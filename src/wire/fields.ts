@@ -1,7 +1,6 @@
 /** Codecs of the nouns that several messages carry, with the bounds of everything that can grow. */
 import {
   array,
-  bytes,
   type Codec,
   CodecError,
   list,
@@ -102,4 +101,3 @@ export const ending: Codec<Ending> = struct({
 })
 
 export const output: Codec<Output> = struct({ path: text(1024), digest, bytes: uint })
-export const data = (max: number): Codec<Uint8Array> => bytes(max)

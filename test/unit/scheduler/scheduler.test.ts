@@ -5,6 +5,8 @@ import {
   createScheduler,
   duties,
   lossAfterMs,
+  overdueMarginMs,
+  requeueAfterMs,
 } from "../../../src/scheduler/index.ts"
 import type { Command, Placement } from "../../../src/state/index.ts"
 import { aGroup, aPair, aPlan, bookkeeping } from "../../support/plans.ts"
@@ -163,6 +165,19 @@ test("a node that is lost while bookkeeping waits for it sets its time", () => {
   expect(world.scheduler.nextWake(world.now)).toBe(world.now + 600_000 + bookkeepingMs)
   world.session(2, "lost")
   expect(world.scheduler.nextWake(world.now)).toBe(world.now + lossAfterMs)
+})
+
+test("requeue waits only for the lease, what hangs has a minute past its deadline", () => {
+  const world = aWorld()
+  const run = world.submit(aPlan([aGroup("job", { onLoss: "requeue" })], { timeoutMs: 600_000 }))
+  world.assign(run, "job")
+  world.session(1, "lost")
+  expect(world.scheduler.nextWake(world.now)).toBe(world.now + requeueAfterMs)
+  world.session(1, "up")
+  world.apply({ type: "cancel", items: [{ run, reason: "x" }] })
+  const graceMs = 5000
+  const due = world.now + 600_000 + graceMs + overdueMarginMs
+  expect(world.scheduler.nextWake(world.now)).toBe(due)
 })
 
 test("work that waits for its lost node is given up once its run is stopped", () => {

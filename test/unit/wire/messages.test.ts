@@ -5,6 +5,7 @@ import { CodecError } from "../../../src/lib/index.ts"
 import {
   type AttemptSummary,
   ctlAnswer,
+  ctlBodyBytesMax,
   type CtlRequest,
   ctlRequest,
   type Hello,
@@ -17,6 +18,8 @@ import {
   type JoinRequest,
   joinRequest,
   type MessageCodec,
+  messageVersion,
+  outputsMax,
 } from "../../../src/wire/index.ts"
 import {
   declaration,
@@ -188,7 +191,38 @@ test.each(kinds)("a damaged %s is a message or a CodecError", (_, codec, values)
 test.each(kinds)("a %s of another version is refused", (_, codec, values) => {
   const [value] = fc.sample(values, 1)
   const data = codec.encode(value as never)
-  expect(() => codec.decode(data.with(0, 2))).toThrow(/version 2/)
+  expect(() => codec.decode(data.with(0, messageVersion + 1))).toThrow(/of version/)
+})
+
+test("a report names at most ten thousand outputs", () => {
+  const output = { path: "f", digest: "ab".repeat(32), bytes: 1 }
+  const report = (count: number): Uint8Array =>
+    jobRequest.encode({
+      type: "report",
+      clusterId: "c",
+      memberId: 1,
+      boot: "b",
+      items: [
+        {
+          run: "r-1",
+          group: "g",
+          index: 0,
+          attempt: 1,
+          fence: 1,
+          state: "ended",
+          at: 1,
+          outputs: Array.from({ length: count }, () => output),
+        },
+      ],
+    })
+  expect(jobRequest.decode(report(outputsMax)).type).toBe("report")
+  expect(() => report(outputsMax + 1)).toThrow(CodecError)
+})
+
+test("a ctl body has at most eight MiB", () => {
+  // Two bytes are the quotes.
+  expect(ctlAnswer.encode("x".repeat(ctlBodyBytesMax - 2)).length).toBeGreaterThan(ctlBodyBytesMax)
+  expect(() => ctlAnswer.encode("x".repeat(ctlBodyBytesMax - 1))).toThrow(CodecError)
 })
 
 test("an answer of nothing is null", () => {
