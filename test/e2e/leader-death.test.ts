@@ -86,7 +86,10 @@ describe.skipIf(!hasHosts)("a leader's death in every phase", () => {
       const gate = openGates(shut)
       cluster.hold(hold)
       const label = `${fault}-${phase}`
-      const run = await submit(entry, await gatedRun(entry, { label, gates: gate, baseline, on: others }))
+      const run = await submit(
+        entry,
+        await gatedRun(entry, { label, gates: gate, baseline, on: others }),
+      )
       // A hold shows the phase that cannot begin; before anything is assigned that is still `init`.
       await eventually(`${label} to be under way`, async () => {
         const { phase: now } = await runOf(entry, run.id)
