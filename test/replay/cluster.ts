@@ -180,7 +180,9 @@ export class Cluster {
       this.output.write(`> ${node.id} ${what}\n`)
       this.output.indented(act)
     }
-    for (let isDone = false; !isDone;) {
+    let isDone = false
+    for (let round = 0; !isDone; round++) {
+      if (round > roundsMax) throw new Error("the cluster does not stabilize")
       isDone = true
       for (const node of nodes.filter(({ raft }) => raft.hasReady())) {
         headed(node, "handling Ready", () => this.processReady(node))

@@ -92,6 +92,54 @@ test("C-15: where the previous entry is compacted a snapshot goes out, never a g
   expect(leader.take("MsgApp").filter(({ logTerm }) => logTerm === 0)).toEqual([])
 })
 
+test("C-15, B-19: also to a member whose window is full", () => {
+  const leader = new Member(1, { config: { maxInflightMsgs: 1 } }).lead()
+  leader.acknowledge(2).acknowledge(3)
+  for (const text of ["a", "b", "c"]) {
+    leader.propose(text)
+    leader.acknowledge(2)
+  }
+  leader.take()
+  const confState = { ...emptyConfState, voters: [1, 2, 3] }
+  leader.storage.createSnapshot({ index: 5, term: 1, confState })
+  leader.storage.compact({ index: 5 })
+  leader.answer({ type: "MsgHeartbeatResp", from: 3 })
+  expect(leader.take()).toMatchObject([
+    { to: 3, type: "MsgSnap", snapshot: { meta: { index: 5 } } },
+  ])
+})
+
+test("C-17, B-18: any snapshot from which the log can go on ends the wait for one", () => {
+  const leader = new Member(1, {
+    terms: [1, 1, 1],
+    hardState: { term: 1, vote: 0, commit: 4 },
+  }).lead()
+  const confState = { ...emptyConfState, voters: [1, 2, 3] }
+  leader.storage.createSnapshot({ index: 4, term: 1, confState })
+  leader.storage.compact({ index: 3 })
+  const refusal = { type: "MsgAppResp", from: 3, index: 4, reject: true } as const
+  leader.answer({ ...refusal, rejectHint: 1, logTerm: 1 })
+  const state = (): unknown => leader.raft.status().progress.find(({ id }) => id === 3)
+  expect(state()).toMatchObject({ state: "StateSnapshot", pendingSnapshot: 4 })
+  // It got another one, up to 3: entry 4 is still in the log.
+  leader.acknowledge(3, 3)
+  expect(state()).toMatchObject({ state: "StateReplicate", match: 3 })
+})
+
+test("B-21: an append keeps the follower quiet even when it is refused", () => {
+  const member = new Member(1, { hardState: { term: 1, vote: 0, commit: 1 } })
+  for (let round = 0; round < 3; round++) {
+    member.tick(9)
+    member.step({ type: "MsgApp", from: 2, term: 1, index: 9, logTerm: 1 })
+  }
+  expect(member.take("MsgAppResp")).toMatchObject([
+    { reject: true },
+    { reject: true },
+    { reject: true },
+  ])
+  expect(member.raft.status()).toMatchObject({ raftState: "StateFollower", lead: 2, term: 1 })
+})
+
 test("C-17: the window is bounded by count, and opens with the answers", () => {
   const leader = new Member(1, { config: { maxInflightMsgs: 2 } }).lead()
   leader.acknowledge(2)
