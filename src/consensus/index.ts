@@ -1,5 +1,5 @@
 /** consensus: Raft as a machine with inputs (tick, step, propose, advance) and one output (Ready). Shaped like etcd-io/raft. */
-export { decodeConfChange, encodeConfChange, isConfChange } from "./conf-change.ts"
+export { decodeConfChange, encodeConfChange } from "./conf-change.ts"
 export {
   createMemoryStorage,
   emptyConfState,
