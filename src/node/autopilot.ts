@@ -144,15 +144,29 @@ function isLongSilent(input: AutopilotInput, id: number): boolean {
   return input.now - contact.heardAt >= replaceAfterMs(input, id)
 }
 
-/** A member whose address now answers as another member was wiped: it never comes back. */
 function replaceAfterMs(input: AutopilotInput, id: number): number {
   const old = input.members.find((member) => member.id === id)
-  const successor = input.members.some(
+  return old && hasSuccessor(input, old) ? input.timing.sessionMs : input.timing.replaceVoterMs
+}
+
+/** A member whose name and address now answer as a newer member was wiped: it never comes back. */
+function hasSuccessor(input: AutopilotInput, old: Member): boolean {
+  return input.members.some(
     (member) =>
-      member.id > id &&
-      member.name === old?.name &&
+      member.id > old.id &&
+      member.name === old.name &&
       input.contacts.get(member.id)?.answered &&
       member.addresses.some((address) => old.addresses.includes(address)),
   )
-  return successor ? input.timing.sessionMs : input.timing.replaceVoterMs
+}
+
+/** Workers that were wiped and have come back as another member. */
+export function findGhosts(input: AutopilotInput): readonly number[] {
+  const { voters, learners, votersOutgoing } = input.status.confState
+  const counted = new Set([...voters, ...learners, ...votersOutgoing])
+  return input.members
+    .filter((member) => member.role === "worker" && !counted.has(member.id))
+    .filter((member) => input.contacts.get(member.id)?.answered === false)
+    .filter((member) => hasSuccessor(input, member))
+    .map((member) => member.id)
 }

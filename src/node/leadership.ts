@@ -12,7 +12,7 @@ import {
   type TaskRef,
 } from "../state/index.ts"
 import type { AttemptSummary, JobRequest } from "../wire/index.ts"
-import { planVoters } from "./autopilot.ts"
+import { findGhosts, planVoters } from "./autopilot.ts"
 import type { NodeContext } from "./context.ts"
 import { groupOf, liveAttempt, resolveLaunch } from "./launch.ts"
 import { parseTaskName, type StartOrder } from "./orders.ts"
@@ -495,16 +495,19 @@ export class Leadership {
   #steer(): void {
     if (this.#changing || this.#signal.aborted) return
     const { clock, logger } = this.#context.parts
-    const status = this.#replica.status()
-    const change = planVoters({
+    const input = {
       now: clock.boottime(),
       self: this.#replica.memberId,
       timing: this.#context.options.timing,
       members: readMembers(this.#replica.tables),
       contacts: this.#contacts,
-      status,
-    })
-    if (!change) return
+      status: this.#replica.status(),
+    }
+    const change = planVoters(input)
+    if (!change) {
+      this.#removeGhosts(findGhosts(input))
+      return
+    }
     logger.info("the configuration changes", { reason: change.reason })
     this.#changing = true
     const { confChange, command } = change
@@ -515,6 +518,17 @@ export class Leadership {
     clock.after(this.#context.options.timing.autopilotMs, () => {
       this.#changing = false
     })
+  }
+
+  /** Members that were wiped and came back as others: gone once nothing of theirs is waited for. */
+  #removeGhosts(ghosts: readonly number[]): void {
+    const { tables } = this.#replica
+    const free = ghosts.filter(
+      (id) =>
+        readSession(tables, id)?.state !== "up" && this.#scheduler.attemptsOn(id).length === 0,
+    )
+    for (const id of free) this.#contacts.delete(id)
+    if (free.length > 0) this.#propose({ type: "remove", items: free.map((id) => ({ id })) })
   }
 
   #propose(command: Command): void {

@@ -1,4 +1,5 @@
 /** Which cluster this node belongs to: seeks, forms, joins, dissolves, and opens the replica when it has one. */
+import { CodecError } from "../lib/index.ts"
 import {
   type Identity,
   type Member,
@@ -417,11 +418,13 @@ export class Membership {
   // ---------------------------------------------------------------- frames
 
   handleFrame(from: string, frame: Uint8Array): void {
-    if (this.#replica) {
-      this.#replica.handleFrame(from, frame)
-      return
+    try {
+      if (this.#replica) this.#replica.handleFrame(from, frame)
+      else void this.#openFor(frame)
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error
+      this.#parts.logger.warn("a frame was not understood", { peer: from, error: error.message })
     }
-    void this.#openFor(frame)
   }
 
   /** A leader that writes to us has made us a replica: open one. What arrives meanwhile is sent again. */

@@ -31,10 +31,12 @@ import {
   type AppliedMark,
   decodeEntry,
   decodeFrame,
+  encodeEntries,
   encodeEntry,
   encodeFrame,
   entryVersion,
   type LogMark,
+  UnknownVersionError,
 } from "../wire/index.ts"
 import type { LogLimits } from "./options.ts"
 import type { Parts, ReplicaStores } from "./parts.ts"
@@ -102,6 +104,8 @@ export class Replica {
   #readSequence = 0
   #hintedTerm = 0
   #storing: Promise<void> = Promise.resolve()
+  /** Boot-time clock of each batch that is not durable yet, oldest first. */
+  readonly #pendingSince: number[] = []
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
 
@@ -193,10 +197,19 @@ export class Replica {
 
   #start(): void {
     this.#tick = this.#parts.clock.every(this.#options.timing.tickMs, () => {
-      this.#input(() => this.#raft.tick())
+      // A disk that hangs must not keep its leader in office nor make it a candidate (C-24).
+      if (!this.#isDiskStalled()) this.#input(() => this.#raft.tick())
     })
     this.#campaignIfAlone()
     this.#schedule()
+  }
+
+  #isDiskStalled(): boolean {
+    const { electionTicks, tickMs } = this.#options.timing
+    const [oldest] = this.#pendingSince
+    return (
+      oldest !== undefined && this.#parts.clock.boottime() - oldest > 2 * electionTicks * tickMs
+    )
   }
 
   /** The only voter has nobody to wait for. */
@@ -225,7 +238,8 @@ export class Replica {
     if (envelope.clusterId !== this.clusterId || envelope.to !== this.memberId) return
     const sender = this.peerOf(envelope.from)
     if (sender && sender.peerId !== from) return
-    if (envelope.message.type === "MsgSnap") return
+    // Nobody speaks for another member, and a snapshot comes by its own stream.
+    if (envelope.message.from !== envelope.from || envelope.message.type === "MsgSnap") return
     this.#input(() => this.#raft.step(envelope.message))
     if (envelope.message.type === "MsgAppResp") this.#wakeCopyWaiters()
   }
@@ -246,15 +260,24 @@ export class Replica {
 
   /** Resolves once applied. ERR_NOT_LEADER: surely not appended; ERR_UNKNOWN_OUTCOME: it may still happen. */
   propose(command: Command): Promise<{ index: number; results: readonly ItemResult[] }> {
-    const data = encodeEntry({ version: entryVersion, at: this.#parts.clock.now(), command })
+    const at = this.#parts.clock.now()
+    const data = encodeEntries({ version: entryVersion, at, command }).map((part) => part.data)
+    const results: ItemResult[] = []
     return new Promise((resolve, reject) => {
       this.#input(() => {
-        if (this.#raft.propose([data]) === "dropped") {
+        if (this.#raft.propose(data) === "dropped") {
           reject(this.#notLeader())
           return
         }
         const { lastIndex, term } = this.#raft.status()
-        this.#proposals.set(lastIndex, { term, resolve, reject })
+        // A long command is several entries, applied in order: the last one answers for all.
+        for (let index = lastIndex - data.length + 1; index <= lastIndex; index++) {
+          const settle: Waiter["resolve"] = (part) => {
+            results.push(...part.results)
+            if (index === lastIndex) resolve({ index, results })
+          }
+          this.#proposals.set(index, { term, resolve: settle, reject })
+        }
       })
     })
   }
@@ -376,7 +399,7 @@ export class Replica {
       run()
     } catch (error) {
       if (error instanceof TroupeError) throw error
-      this.#fatal(70, error as Error)
+      this.#fatal(error instanceof UnknownVersionError ? 76 : 70, error as Error)
     }
   }
 
@@ -463,9 +486,11 @@ export class Replica {
     const hardState = hasState
       ? { term: message.term ?? 0, vote: message.vote ?? 0, commit: message.commit ?? 0 }
       : undefined
+    this.#pendingSince.push(this.#parts.clock.boottime())
     const durable = this.#parts.log.append({ hardState, entries, snapshot: snapshot?.meta })
     const store = async (): Promise<void> => {
       await durable
+      this.#pendingSince.shift()
       if (snapshot) await this.#install(snapshot.meta)
       this.#input(() => {
         if (snapshot) this.#memory.applySnapshot(snapshot)
@@ -502,6 +527,8 @@ export class Replica {
     const batch: Write[] = []
     let last: Entry | undefined
     for (const entry of message.entries ?? []) {
+      // A snapshot that was installed meanwhile holds it already.
+      if (entry.index <= this.#applied.index) continue
       batch.push(...this.#applyEntry(entry))
       last = entry
     }
@@ -622,7 +649,7 @@ export class Replica {
     return new TroupeError("ERR_NOT_LEADER", "this node does not lead", { leader })
   }
 
-  #fatal(exitCode: 70 | 74, error: Error): void {
+  #fatal(exitCode: 70 | 74 | 76, error: Error): void {
     if (this.#stopped) return
     this.#stopped = true
     this.#tick?.cancel()

@@ -29,6 +29,7 @@ const appliers: Appliers = {
     return giveUp(draft, item)
   },
   cancel: (draft, item) => cancel(draft, item.run, item.reason),
+  remove: members.remove,
 }
 
 /** Items in order, each on what the ones before it left. An item that is stale or invalid changes nothing and says so

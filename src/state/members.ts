@@ -70,6 +70,18 @@ export function setRole(draft: Draft, item: Item<"role">): ItemResult {
   return { ok: true, id: item.id }
 }
 
+/** Only a worker without a standing session: a voter or standby leaves the configuration first. */
+export function remove(draft: Draft, item: Item<"remove">): ItemResult {
+  const member = draft.member(item.id)
+  if (member === undefined) return { ok: true, id: item.id, existing: true }
+  if (member.role !== "worker") return stale(`member ${item.id} is a ${member.role}`)
+  if (draft.session(item.id)?.state === "up") return stale(`member ${item.id} answers`)
+  draft.put(keys.memberKey(item.id), undefined)
+  draft.put(keys.sessionKey(item.id), undefined)
+  draft.caused.push({ type: "members-changed" })
+  return { ok: true, id: item.id }
+}
+
 export function setSession(draft: Draft, item: Item<"session">): ItemResult {
   if (draft.member(item.node) === undefined) return notFound(`no member ${item.node}`)
   const session = draft.session(item.node)

@@ -121,6 +121,8 @@ export type Command =
       readonly type: "cancel"
       readonly items: readonly { readonly run: string; readonly reason: string }[]
     }
+  /** A worker that will never come back, its session lost; its id is not used again. */
+  | { readonly type: "remove"; readonly items: readonly { readonly id: number }[] }
 export type CommandType = Command["type"]
 
 /** A committed entry as apply sees it. */

@@ -92,6 +92,7 @@ const declare = struct({ id: uint, declaration: fields.declaration })
 const roleItem = struct({ id: uint, role: fields.role })
 const session = struct({ node: uint, boot: fields.short, state: oneOf("up", "lost") })
 const dissolve = struct({ into: fields.short, peers: array(fields.peerRefRow, 256) })
+const remove = struct({ id: uint })
 const cancel = struct({ run: fields.short, reason: fields.sentence })
 
 interface ItemCodec {
@@ -111,6 +112,7 @@ const itemCodecs: Record<Command["type"], ItemCodec> = {
   report: reportItem,
   decide: decideItem,
   cancel,
+  remove,
 }
 const types = Object.keys(itemCodecs) as Command["type"][]
 

@@ -124,6 +124,10 @@ describe.skipIf(!hasHosts)("what happens to machines", () => {
     })
     expect(after.nodes.filter((node) => node.member.role === "voter")).toHaveLength(3)
     await cluster.survives(1, leader)
+    await eventually("the old member to be gone from the list", async () => {
+      const status = await get<ClusterStatus>(leader, "/cluster/status")
+      return status.nodes.every((node) => node.member.id !== old.id) || undefined
+    })
     const seen = await runOf(wiped, run.id)
     expect(seen.verdict).toBe("succeeded")
   })

@@ -226,3 +226,23 @@ test("state time never goes back", () => {
   expect(readCluster(log.tables)!.time).toBe(500)
   expect(readSession(log.tables, 1)!.at).toBe(500)
 })
+
+test("only a worker whose session is lost can be removed, and its id is not used again", () => {
+  const log = new Log().found()
+  const [admitted] = log.admit("b").results
+  const id = admitted!.ok ? admitted!.id! : 0
+  const remove = (): Applied => log.apply({ type: "remove", items: [{ id }] })
+  log.apply({ type: "role", items: [{ id, role: "standby" }] })
+  expect(remove().results).toMatchObject([{ ok: false, code: "stale" }])
+  log.apply({ type: "role", items: [{ id, role: "worker" }] })
+  log.session(id, "boot", "up")
+  expect(remove().results).toMatchObject([{ ok: false, code: "stale" }])
+  log.session(id, "boot", "lost")
+  expect(remove().results).toEqual([{ ok: true, id }])
+  expect(readMembers(log.tables).map((member) => member.name)).toEqual(["a"])
+  expect(readSession(log.tables, id)).toBeUndefined()
+  expect(remove().results).toEqual([{ ok: true, id, existing: true }])
+  const [again] = log.admit("b").results
+  expect(again).toEqual({ ok: true, id: log.index })
+  expect(log.index).toBeGreaterThan(id)
+})

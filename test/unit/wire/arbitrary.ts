@@ -135,4 +135,5 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
     ),
   ),
   of("cancel", several(fc.record({ run: word, reason: word }))),
+  of("remove", several(fc.record({ id: fc.nat() }))),
 )
