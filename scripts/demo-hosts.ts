@@ -38,12 +38,13 @@ function loopback(): { hosts: DemoHost[]; remove(): void } {
   return { hosts, remove: () => undefined }
 }
 
+function ip(...args: readonly string[]): void {
+  execFileSync("ip", [...args], { stdio: ["ignore", "ignore", "inherit"] })
+}
+
 function namespaces(): { hosts: DemoHost[]; remove(): void } {
   const prefix = `troupe-${process.pid}`
   const made: string[] = []
-  const ip = (...args: readonly string[]): void => {
-    execFileSync("ip", [...args], { stdio: ["ignore", "ignore", "inherit"] })
-  }
   const add = (name: string): void => {
     ip("netns", "add", name)
     made.push(name)

@@ -17,7 +17,7 @@ export interface NodeContext {
   readonly options: NodeOptions
   readonly parts: Parts
   /** Random id of this start. */
-  readonly boot: string
+  boot(): string
   identity(): Identity | undefined
   replica(): Replica | undefined
   /** The newest roster: from the tables, else the one a leader sent. */

@@ -7,13 +7,13 @@ import type { Parts } from "./parts.ts"
 let sequence = 0
 
 export function factsOf(context: NodeContext, running: number): Facts {
-  const { options, parts, boot } = context
+  const { options, parts } = context
   const { host, mesh } = parts
   return {
     peerId: mesh.peerId,
     name: options.name,
     sequence: ++sequence,
-    boot,
+    boot: context.boot(),
     version: options.version,
     os: host.os,
     arch: host.arch,

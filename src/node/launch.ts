@@ -26,7 +26,7 @@ export function groupOf(plan: Plan, name: string): TaskGroup | undefined {
 }
 
 /** Values of `${…}` for a run: `run.id`, `run.label`, `roles.<role>.address|node|port` and the plan's own. */
-export function variablesOf(rows: RunRows): (name: string) => string | undefined {
+function variablesOf(rows: RunRows): (name: string) => string | undefined {
   const { run, plan, members } = rows
   return (name) => {
     if (name === "run.id") return run.id

@@ -14,10 +14,10 @@ import {
 import type { AttemptSummary, JobRequest } from "../wire/index.ts"
 import { findGhosts, planVoters } from "./autopilot.ts"
 import type { NodeContext } from "./context.ts"
-import { groupOf, liveAttempt, resolveLaunch } from "./launch.ts"
-import { parseTaskName, type StartOrder } from "./orders.ts"
+import { groupOf, liveAttempt } from "./launch.ts"
+import { parseTaskName } from "./orders.ts"
 import type { Replica } from "./replica.ts"
-import { runRows } from "./run-rows.ts"
+import { startOrder } from "./start-order.ts"
 
 /** What the leader knows of a member beyond the tables. Soft: a new leader learns it again. */
 export interface Contact {
@@ -160,7 +160,7 @@ export class Leadership {
   }
 
   async #askLease(member: Member, contact: Contact): Promise<void> {
-    const { parts, options, identity } = this.#context
+    const { parts, options } = this.#context
     const { clock, mesh } = parts
     const session = readSession(this.#replica.tables, member.id)
     const rosterIndex = this.#rosterIndex
@@ -173,7 +173,7 @@ export class Leadership {
         member,
         {
           type: "lease",
-          clusterId: identity()!.clusterId,
+          clusterId: this.#context.identity()!.clusterId,
           term: this.#term,
           leader: this.#replica.memberId,
           leaderPeer: { peerId: mesh.peerId, addresses: [...mesh.addresses()] },
@@ -297,7 +297,7 @@ export class Leadership {
     const member = readMembers(tables).find((one) => one.id === attempt.node)
     const session = readSession(tables, attempt.node)
     if (!member || session?.state !== "up") return
-    const order = this.#orderOf(task)
+    const order = startOrder(tables, task)
     if ("problem" in order) {
       this.#failToStart(task, order.problem)
       return
@@ -328,39 +328,6 @@ export class Leadership {
       // Sent again after the next lease that the node answers.
       if (!this.#signal.aborted)
         logger.info("a start was not heard", { node: member.name, error: String(error) })
-    }
-  }
-
-  #orderOf(task: Task): StartOrder | { problem: string } {
-    const { tables } = this.#replica
-    const plan = readPlan(tables, task.run)
-    const group = plan && groupOf(plan, task.group)
-    if (!plan || !group) return { problem: "its plan is gone" }
-    const deadlineMs = group.deadlineMs
-    if (group.work.driver === "builtin") {
-      return { driver: "builtin", work: group.work, ...(deadlineMs && { deadlineMs }) }
-    }
-    const resolved = resolveLaunch(runRows(tables, task.run), task)
-    if ("problem" in resolved) return resolved
-    const { argv, env, cwd, readiness } = resolved.launch
-    return {
-      driver: "process",
-      argv: [...argv],
-      env: { ...env },
-      ...(cwd !== undefined && { cwd }),
-      directory: group.work.directory,
-      files: group.work.files,
-      ...(readiness && { readiness }),
-      ...(deadlineMs && { deadlineMs }),
-      graceMs: group.graceMs,
-      onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
-      progress:
-        plan.kind === "manifest" ||
-        plan.groups.some((other) =>
-          other.after.some(
-            (edge) => edge.group === group.name && (edge.on === "started" || edge.on === "ready"),
-          ),
-        ),
     }
   }
 

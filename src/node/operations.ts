@@ -202,8 +202,12 @@ async function planRun(
   await parts.replica.readBarrier(options.signal)
   const { plan, warnings } = compile(parts, body)
   const { leadership } = parts
-  const { parts: nodeParts, fetch } = parts.context
-  const from = { parts: nodeParts, signal: options.signal, fetch }
+  const { context } = parts
+  const from = {
+    parts: context.parts,
+    signal: options.signal,
+    fetch: (digest: string, signal: AbortSignal) => context.fetch(digest, signal),
+  }
   const places = leadership.scheduler.place(plan, leadership.placing())
   const profile = plan.resolved["profile_path"]
   const checksum = plan.resolved["profile_checksum"]
@@ -327,7 +331,7 @@ async function locateLog(
 
 // ---------------------------------------------------------------- nodes
 
-export function nodeViews(parts: OperationParts): readonly NodeView[] {
+function nodeViews(parts: OperationParts): readonly NodeView[] {
   const { replica, leadership, context } = parts
   return readMembers(replica.tables).map((member) => {
     const silentMs = Math.round(leadership.silentMs(member.id))

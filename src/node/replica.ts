@@ -6,7 +6,6 @@ import {
   createMemoryStorage,
   createRaft,
   decodeConfChange,
-  encodeConfChange,
   type Entry,
   type MemoryStorage,
   type Message,
@@ -28,7 +27,6 @@ import {
   type Write,
 } from "../state/index.ts"
 import {
-  type AppliedMark,
   decodeEntry,
   decodeFrame,
   encodeEntries,
@@ -40,6 +38,7 @@ import {
 } from "../wire/index.ts"
 import type { LogLimits } from "./options.ts"
 import type { Parts, ReplicaStores } from "./parts.ts"
+import { emptyMark, foundingEntry, openTables } from "./replica-start.ts"
 import { createSnapshotSender, receiveSnapshot } from "./snapshots.ts"
 import type { Timing } from "./timing.ts"
 
@@ -474,7 +473,7 @@ export class Replica {
   }
 
   #wakeCopyWaiters(): void {
-    for (const wake of [...this.#copyWaiters]) wake()
+    for (const wake of this.#copyWaiters) wake()
   }
 
   // ---------------------------------------------------------------- storage
@@ -534,7 +533,7 @@ export class Replica {
     }
     if (last) this.#persist(batch)
     for (const response of message.responses ?? []) this.#deliver(response)
-    for (const waiter of [...this.#appliedWaiters]) {
+    for (const waiter of this.#appliedWaiters) {
       if (waiter.index > this.#applied.index) continue
       this.#appliedWaiters.delete(waiter)
       waiter.resolve()
@@ -580,15 +579,16 @@ export class Replica {
       key,
       value: value === undefined ? undefined : JSON.stringify(value),
     }))
-    this.#write(() => this.#parts.tables.write(rows, mark, { sync: false }))
+    void this.#write(() => this.#parts.tables.write(rows, mark, { sync: false }))
     if (this.#parts.log.stats().bytes > this.#limits.snapshotBytes) void this.#snapshot()
   }
 
   /** One table write after the other, in the order of the log. */
   #write(work: () => Promise<void>): Promise<void> {
-    this.#writing = this.#writing.then(work)
-    this.#writing.catch((error: Error) => this.#fatal(74, error))
-    return this.#writing
+    const written = this.#writing.then(work)
+    this.#writing = written
+    written.catch((error: Error) => this.#fatal(74, error))
+    return written
   }
 
   async #snapshot(): Promise<void> {
@@ -659,53 +659,6 @@ export class Replica {
 }
 
 const nothing: Applied = { writes: [], events: [] as StateEvent[], results: [] }
-
-const emptyMark: LogMark = {
-  index: 0,
-  term: 0,
-  confState: { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false },
-}
-
-function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
-  const context = encodeEntry({
-    version: entryVersion,
-    at: parts.clock.now(),
-    command: options.genesis!,
-  })
-  const change: ConfChange = {
-    transition: "auto",
-    changes: [{ type: "ConfChangeAddNode", id: options.memberId }],
-    context,
-  }
-  return { term: 1, index: 1, type: "EntryConfChangeV2", data: encodeConfChange(change) }
-}
-
-/** Tables that are broken or behind the log's start are made again from the newest snapshot. */
-async function openTables(
-  parts: ReplicaParts,
-  logMark: LogMark,
-): Promise<AppliedMark | LogMark | undefined> {
-  let mark: AppliedMark | undefined
-  let broken: unknown
-  try {
-    mark = await parts.tables.open()
-  } catch (error) {
-    broken = error
-  }
-  if (broken === undefined && (mark?.index ?? 0) >= logMark.index) return mark
-  const snapshot = await parts.snapshots.latest()
-  if (!snapshot && logMark.index > 0) {
-    throw broken instanceof Error ? broken : new Error("no snapshot where the log begins")
-  }
-  const from = snapshot ?? emptyMark
-  parts.logger.warn("tables are made again from the snapshot and the log", { index: from.index })
-  await parts.tables.replace(snapshot ? parts.snapshots.rows(snapshot.index) : noRows(), from)
-  return from
-}
-
-async function* noRows(): AsyncGenerator<never> {
-  // A new cluster has none.
-}
 
 /** A promise that ends by `settle` or by the signal, and cleans up either way. */
 function abortable<T>(

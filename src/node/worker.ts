@@ -115,7 +115,7 @@ export class Worker {
     this.#kick()
     return {
       type: "lease",
-      boot: this.#context.boot,
+      boot: this.#context.boot(),
       memberId: this.#context.identity()!.memberId,
       rosterIndex: request.rosterIndex,
       attempts: await this.#attempts(),
@@ -388,8 +388,9 @@ export class Worker {
   }
 
   async #report(items: readonly ReportItem[]): Promise<readonly number[]> {
-    const { identity, parts, options, boot } = this.#context
-    const { clusterId, memberId } = identity()!
+    const { parts, options } = this.#context
+    const boot = this.#context.boot()
+    const { clusterId, memberId } = this.#context.identity()!
     const signal = parts.clock.timeoutSignal(options.timing.requestMs, "a report")
     const request = { type: "report", clusterId, memberId, boot, items } as const
     const answer = await this.#context.job(this.#lease!.leader, request, { signal })

@@ -23,7 +23,7 @@ export function runTool(
     execFile(command, [...args], limits, (error, stdout, stderr) => {
       const exitCode = error === null ? 0 : error.code
       if (typeof exitCode === "number") resolve({ exitCode, stdout, stderr })
-      else reject(error as Error)
+      else reject(error)
     })
   })
 }

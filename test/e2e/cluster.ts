@@ -56,15 +56,15 @@ export async function eventually<T>(
   }
 }
 
-export async function get<T>(node: Node, path: string): Promise<T> {
-  const response = await fetch(`${node.api}${path}`, { signal: AbortSignal.timeout(5000) })
+export async function get<T>(from: Node, path: string): Promise<T> {
+  const response = await fetch(`${from.api}${path}`, { signal: AbortSignal.timeout(5000) })
   if (!response.ok && response.status !== 503)
     throw new Error(`${path}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T
 }
 
 export async function submit(node: Node, run: SubmitRunInput, key?: string): Promise<RunView> {
-  const response = await fetch(`${node.api}/v1/runs`, {
+  const response = await fetch(`${to.api}/v1/runs`, {
     method: "POST",
     headers: { "content-type": "application/json", ...(key && { "idempotency-key": key }) },
     body: JSON.stringify(run),
@@ -74,15 +74,15 @@ export async function submit(node: Node, run: SubmitRunInput, key?: string): Pro
   return (await response.json()) as RunView
 }
 
-export async function runOf(node: Node, run: string): Promise<RunView> {
-  return await get<RunView>(node, `/v1/runs/${run}`)
+export async function runOf(from: Node, run: string): Promise<RunView> {
+  return await get<RunView>(from, `/v1/runs/${run}`)
 }
 
-export async function finished(node: Node, run: string, ms = waitMs): Promise<RunView> {
+export async function finished(from: Node, run: string, ms = waitMs): Promise<RunView> {
   return await eventually(
     `run ${run} to finish`,
     async () => {
-      const view = await runOf(node, run)
+      const view = await runOf(from, run)
       return view.state === "finished" ? view : undefined
     },
     ms,

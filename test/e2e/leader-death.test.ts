@@ -37,6 +37,11 @@ const phases: readonly { phase: string; hold?: string; shut?: "ready" | "client"
   { phase: "diff", hold: "diff" },
 ]
 
+async function strike(leader: Node, fault: "kill" | "cut"): Promise<void> {
+  if (fault === "kill") await leader.kill()
+  else leader.host.cut()
+}
+
 describe.skipIf(!hasHosts)("a leader's death in every phase", () => {
   let cluster: Cluster
   let baseline: Buffer
@@ -66,11 +71,6 @@ describe.skipIf(!hasHosts)("a leader's death in every phase", () => {
     await cluster.end()
     for (const gate of gates) gate.remove()
   })
-
-  async function strike(leader: Node, fault: "kill" | "cut"): Promise<void> {
-    if (fault === "kill") await leader.kill()
-    else leader.host.cut()
-  }
 
   async function heal(leader: Node, fault: "kill" | "cut"): Promise<void> {
     if (fault === "kill") leader.start()

@@ -26,7 +26,7 @@ export function makeGates(): Gates {
 }
 
 /** A server that is ready when told, a client that ends when told, a server that leaves when told. */
-export function gatedManifest(label: string, gates: Gates, baseline: boolean): string {
+function gatedManifest(label: string, gates: Gates, baseline: boolean): string {
   const wait = (gate: string): string =>
     `while [ ! -e ${gates.directory}/${gate} ]; do sleep 0.05; done`
   return `api_version: v1
@@ -55,7 +55,7 @@ ${baseline ? "  diff_baseline: baseline\n" : ""}`
 
 const profile = Buffer.from("profile: of the test\n")
 
-export async function upload(
+async function upload(
   node: Node,
   bytes: Buffer,
 ): Promise<{ digest: string; bytes: number; absolute: string }> {

@@ -9,6 +9,7 @@ async function main(): Promise<number> {
       seeds: { type: "string", default: "100" },
       size: { type: "string" },
       lines: { type: "string", default: "80" },
+      verbose: { type: "boolean", default: false },
       "keep-going": { type: "boolean", default: false },
     },
   })
@@ -21,6 +22,7 @@ async function main(): Promise<number> {
       lines: Number(values.lines),
       ...(values.size !== undefined && { size: Number(values.size) }),
     })
+    if (values.verbose) console.log(JSON.stringify(result))
     if (result.failure !== undefined) {
       console.error(result.failure)
       console.error(`again: node test/sim/cluster/main.ts --seed ${seed} --seeds 1`)

@@ -48,6 +48,7 @@ export class World {
   }
 
   note(line: string): void {
+    if (process.env["SIMLOG"]) process.stderr.write(`${this.clock.boottime()} ${line}\n`)
     this.#lines.push(`${(this.clock.boottime() / 1000).toFixed(3)} ${line}`)
     if (this.#lines.length > linesMax) this.#lines.shift()
   }

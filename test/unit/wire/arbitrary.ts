@@ -8,7 +8,7 @@ export const safe = fc.nat({ max: Number.MAX_SAFE_INTEGER })
 export const word = fc.string({ maxLength: 12, unit: "grapheme" })
 export const when = fc.nat({ max: 2 ** 42 })
 const words = fc.array(word, { maxLength: 3 })
-export const digest = fc.string({
+const digest = fc.string({
   unit: fc.constantFrom(...Array.from("0123456789abcdef")),
   minLength: 64,
   maxLength: 64,
@@ -78,7 +78,7 @@ export const reportItem = fc
   )
   .map(([ref, rest]): ReportItem => ({ ...ref, ...rest }))
 
-export const placement = fc.record({
+const placement = fc.record({
   run: word,
   group: word,
   index: safe,
