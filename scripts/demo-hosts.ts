@@ -14,11 +14,14 @@ export interface DemoHost {
 const names = ["ada", "bea", "cyd"]
 
 /** Namespaces of this demo's own: nothing outside them is touched, and multicast stays on their bridge. */
-export function makeHosts(mode: "hosts" | "loopback"): { hosts: DemoHost[]; remove(): void } {
+export function makeHosts(mode: "hosts" | "loopback"): {
+  hosts: DemoHost[]
+  readonly remove: () => void
+} {
   return mode === "hosts" ? namespaces() : loopback()
 }
 
-function loopback(): { hosts: DemoHost[]; remove(): void } {
+function loopback(): { hosts: DemoHost[]; readonly remove: () => void } {
   const hosts = names.map((name, index) => {
     const others = names.map((_, other) => other).filter((other) => other !== index)
     return {
@@ -42,7 +45,7 @@ function ip(...args: readonly string[]): void {
   execFileSync("ip", [...args], { stdio: ["ignore", "ignore", "inherit"] })
 }
 
-function namespaces(): { hosts: DemoHost[]; remove(): void } {
+function namespaces(): { hosts: DemoHost[]; readonly remove: () => void } {
   const prefix = `troupe-${process.pid}`
   const made: string[] = []
   const add = (name: string): void => {

@@ -4,9 +4,6 @@ import { Digest } from "./plan.ts"
 import { Facts, Member } from "./member.ts"
 import { Run } from "./run.ts"
 
-/** `run_id` and labels: safe as a directory name. */
-export const Label = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/)
-
 /** A run manifest, handed in with the digests of the files that it names (uploaded before by PUT /v1/blobs). */
 export const SubmitRun = z.strictObject({
   /** The YAML text as the user wrote it. */

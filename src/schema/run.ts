@@ -29,8 +29,7 @@ export const Ending = z.strictObject({
 })
 export type Ending = z.infer<typeof Ending>
 
-export const AttemptState = z.enum(["assigned", "started", "ready", "ended"])
-export type AttemptState = z.infer<typeof AttemptState>
+const AttemptState = z.enum(["assigned", "started", "ready", "ended"])
 
 export const Attempt = z.strictObject({
   /** 1, 2, … */
@@ -53,8 +52,7 @@ export type Attempt = z.infer<typeof Attempt>
 
 /** blocked: an edge is not met · pending: waits for a node · active: has a live attempt ·
  *  stopping: told to stop · finished: will not run again. */
-export const TaskState = z.enum(["blocked", "pending", "active", "stopping", "finished"])
-export type TaskState = z.infer<typeof TaskState>
+const TaskState = z.enum(["blocked", "pending", "active", "stopping", "finished"])
 
 export const Task = z.strictObject({
   run: z.string(),

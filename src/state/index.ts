@@ -4,7 +4,6 @@ export { apply } from "./apply.ts"
 export { liveAttempt, nextAttempt } from "./attempts.ts"
 export { firstUnmet, type Unmet } from "./constraints.ts"
 export {
-  clusterKey,
   eventKey,
   eventPrefix,
   groupKey,

@@ -63,7 +63,7 @@ export async function get<T>(from: Node, path: string): Promise<T> {
   return (await response.json()) as T
 }
 
-export async function submit(node: Node, run: SubmitRunInput, key?: string): Promise<RunView> {
+export async function submit(to: Node, run: SubmitRunInput, key?: string): Promise<RunView> {
   const response = await fetch(`${to.api}/v1/runs`, {
     method: "POST",
     headers: { "content-type": "application/json", ...(key && { "idempotency-key": key }) },

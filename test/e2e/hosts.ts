@@ -21,7 +21,7 @@ function ip(...args: readonly string[]): void {
 let made = 0
 
 /** `count` hosts 10.77.<net>.1… that see each other, multicast included; this process reaches them too. */
-export function makeHosts(count: number): { hosts: readonly Host[]; remove(): void } {
+export function makeHosts(count: number): { hosts: readonly Host[]; readonly remove: () => void } {
   const net = ++made
   const bridge = `br${net}`
   ip(

@@ -27,7 +27,7 @@ const phases = [
 ]
 
 const { config } = loadConfig({
-  flags: JSON.parse(flags!) as Record<string, unknown> as never,
+  flags: JSON.parse(flags!) as never,
   env: {},
 })
 const node = await startNode(config, {

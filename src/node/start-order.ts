@@ -1,0 +1,42 @@
+/** From a task's row to the order that its node gets. Pure. */
+import type { Plan, Task } from "../schema/index.ts"
+import { readPlan, type View } from "../state/index.ts"
+import { groupOf, resolveLaunch } from "./launch.ts"
+import type { StartOrder } from "./orders.ts"
+import { runRows } from "./run-rows.ts"
+
+/** What to send for the task's live attempt; a problem is a sentence that becomes the attempt's ending. */
+export function startOrder(tables: View, task: Task): StartOrder | { problem: string } {
+  const plan = readPlan(tables, task.run)
+  const group = plan && groupOf(plan, task.group)
+  if (!plan || !group) return { problem: "its plan is gone" }
+  const deadlineMs = group.deadlineMs
+  if (group.work.driver === "builtin") {
+    return { driver: "builtin", work: group.work, ...(deadlineMs && { deadlineMs }) }
+  }
+  const resolved = resolveLaunch(runRows(tables, task.run), task)
+  if ("problem" in resolved) return resolved
+  const { argv, env, cwd, readiness } = resolved.launch
+  return {
+    driver: "process",
+    argv: [...argv],
+    env: { ...env },
+    ...(cwd !== undefined && { cwd }),
+    directory: group.work.directory,
+    files: group.work.files,
+    ...(readiness && { readiness }),
+    ...(deadlineMs && { deadlineMs }),
+    graceMs: group.graceMs,
+    onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
+    progress: plan.kind === "manifest" || isWatched(plan, group.name),
+  }
+}
+
+/** Whether an edge waits for this group's start or readiness. */
+function isWatched(plan: Plan, group: string): boolean {
+  return plan.groups.some((other) =>
+    other.after.some(
+      (edge) => edge.group === group && (edge.on === "started" || edge.on === "ready"),
+    ),
+  )
+}
