@@ -93,7 +93,7 @@ const eventId = z
   .regex(/^\d+-\d+$/, "is an event id like `120-7`")
   .optional()
 
-// Label and Digest are components, and a reference in a parameter cannot carry words of its own.
+// Digest is a component, and a reference in a parameter cannot carry words of its own.
 const runName = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, "is a run id like `r-12`, or a label")
 const digestName = z.string().regex(/^[0-9a-f]{64}$/, "is a SHA-256 in lower-case hex")
 

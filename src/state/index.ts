@@ -4,6 +4,7 @@ export { apply } from "./apply.ts"
 export { liveAttempt, nextAttempt } from "./attempts.ts"
 export { firstUnmet, type Unmet } from "./constraints.ts"
 export {
+  clusterKey,
   eventKey,
   eventPrefix,
   groupKey,
