@@ -11,17 +11,18 @@ interface Alarm {
 }
 
 export class VirtualClock implements Clock {
+  /** Whole microseconds: a wait that is too short to change a number would never end. */
   #now = 0
   #order = 0
   /** A binary heap: the next alarm first. Cancelled ones stay until they surface. */
   readonly #alarms: Alarm[] = []
 
   now(): number {
-    return 1_700_000_000_000 + this.#now
+    return 1_700_000_000_000 + this.boottime()
   }
 
   boottime(): number {
-    return this.#now
+    return this.#now / 1000
   }
 
   after(ms: number, run: () => void): Timer {
@@ -55,15 +56,19 @@ export class VirtualClock implements Clock {
     }
   }
 
-  /** Fires the next timer; false when there is none up to `end`. */
-  step(end = Number.POSITIVE_INFINITY): boolean {
+  /** Fires the next timer; false when there is none. */
+  step(): boolean {
+    return this.#fire(Number.POSITIVE_INFINITY)
+  }
+
+  #fire(end: number): boolean {
     while (this.#alarms[0]?.cancelled) this.#take()
     const next = this.#alarms[0]
     if (!next || next.at > end) return false
     this.#take()
     this.#now = next.at
     if (next.everyMs !== undefined) {
-      next.at += next.everyMs
+      next.at += micros(next.everyMs)
       this.#put(next)
     }
     next.run()
@@ -72,16 +77,16 @@ export class VirtualClock implements Clock {
 
   /** Lets ms pass: every timer in turn, and after each all that it set in motion. */
   async pass(ms: number): Promise<void> {
-    const end = this.#now + ms
+    const end = this.#now + micros(ms)
     await settled()
-    while (this.step(end)) await settled()
+    while (this.#fire(end)) await settled()
     this.#now = end
     await settled()
   }
 
   /** Lets time pass until the work is done, at most `limitMs`. */
   async drive<T>(work: Promise<T>, limitMs = 120_000): Promise<T> {
-    const end = this.#now + limitMs
+    const end = this.#now + micros(limitMs)
     const state = { done: false }
     const mark = () => {
       state.done = true
@@ -89,14 +94,14 @@ export class VirtualClock implements Clock {
     work.then(mark, mark)
     await settled()
     while (!state.done) {
-      if (!this.step(end)) throw new Error(`not done after ${limitMs} ms of virtual time`)
+      if (!this.#fire(end)) throw new Error(`not done after ${limitMs} ms of virtual time`)
       await settled()
     }
     return await work
   }
 
   #set(ms: number, everyMs: number | undefined, run: () => void): Timer {
-    const at = this.#now + Math.max(0, ms)
+    const at = this.#now + micros(ms)
     const alarm = { at, order: this.#order++, everyMs, run, cancelled: false }
     this.#put(alarm)
     return {
@@ -134,6 +139,11 @@ export class VirtualClock implements Clock {
     }
     heap[place] = last
   }
+}
+
+function micros(ms: number): number {
+  // What is only a rounding error above a whole number does not count.
+  return ms <= 0 ? 0 : Math.max(1, Math.ceil(ms * 1000 - 0.001))
 }
 
 function isBefore(one: Alarm, other: Alarm): boolean {
