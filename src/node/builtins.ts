@@ -121,8 +121,9 @@ const reserved = new Set(["stdout.log", "stderr.log", "role_meta.json"])
 async function layOut(context: BuiltinContext): Promise<BuiltinResult> {
   const { rows, parts, signal } = context
   const outputs: Output[] = []
-  for (const { path, digest, bytes } of rows.plan.documents) {
-    await context.fetch(digest, signal)
+  for (const { path, digest, bytes, text } of rows.plan.documents) {
+    if (text === undefined) await context.fetch(digest, signal)
+    else await keep(path, [Buffer.from(text)], parts)
     outputs.push({ path, digest, bytes })
   }
   for (const output of collected(rows)) {

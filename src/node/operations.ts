@@ -32,7 +32,7 @@ import type { Admission } from "./membership.ts"
 import type { Replica } from "./replica.ts"
 import { runNotFound, runRows, runView } from "./run-rows.ts"
 
-/** A submission as the entry node hands it to the leader: its document is already a blob with two copies. */
+/** A submission as the entry node hands it to the leader: the files that it names are blobs with two copies. */
 export interface SubmitBody {
   readonly request: SubmitRun
   readonly manifest: { readonly digest: string; readonly bytes: number }
@@ -186,10 +186,18 @@ function compile(
   })
   if (!compiled.plan) throw invalid(compiled.issues)
   const warnings = [...parsed.warnings, ...compiled.warnings].map((issue) => issue.message)
-  return { plan: compiled.plan, warnings }
+  return { plan: withDocument(compiled.plan, request.document), warnings }
 }
 
-export function invalid(issues: readonly Issue[]): TroupeError<"ERR_MANIFEST_INVALID"> {
+/** The manifest's text travels in the plan: the log itself makes its copies. */
+function withDocument(plan: Plan, text: string): Plan {
+  const documents = plan.documents.map((document) =>
+    document.path === "manifest.yaml" ? { ...document, text } : document,
+  )
+  return { ...plan, documents }
+}
+
+function invalid(issues: readonly Issue[]): TroupeError<"ERR_MANIFEST_INVALID"> {
   const count = issues.length === 1 ? "one mistake" : `${issues.length} mistakes`
   return new TroupeError("ERR_MANIFEST_INVALID", `the manifest has ${count}`, { issues })
 }

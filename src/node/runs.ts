@@ -1,6 +1,5 @@
 /** What the face answers about runs, at any node: the leader decides, blobs and logs come from who holds them. */
 import { createHash } from "node:crypto"
-import { parseManifest } from "../manifests/index.ts"
 import {
   type BundleRef,
   type LogChunk,
@@ -13,7 +12,7 @@ import {
 import type { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { Caller, EventPage, NodeFace, Waiting } from "./face.ts"
-import { invalid, type LogPlace, type SubmitBody } from "./operations.ts"
+import type { LogPlace, SubmitBody } from "./operations.ts"
 import { replicateBlobs } from "./replication.ts"
 
 const blobBytesMax = 64 * 2 ** 30
@@ -48,24 +47,23 @@ export class Runs {
     return (await this.#context.call("planRun", body, how)) as PlanView
   }
 
-  /** Mistakes are found before anything is stored; the document and its files have their copies before it is proposed. */
+  /** The files have their copies before the run is proposed; the leader reads the document. */
   async #submission(request: SubmitRun, options: Waiting): Promise<SubmitBody> {
-    const parsed = parseManifest(request.document, { file: request.file, lenient: request.lenient })
-    if (!parsed.manifest) throw invalid(parsed.issues)
-    const manifest = await this.#context.parts.blobs.put(once(Buffer.from(request.document)))
-    const digests = [manifest.digest]
+    const document = Buffer.from(request.document)
+    const manifest = { digest: sha256(document), bytes: document.length }
+    const digests: string[] = []
     for (const { digest } of Object.values(request.files)) {
       await this.#context.fetch(digest, options.signal)
       digests.push(digest)
     }
-    await replicateBlobs(this.#context, digests, options.signal)
+    if (digests.length > 0) await replicateBlobs(this.#context, digests, options.signal)
     const { os, arch } = this.#context.parts.host
     return {
       request,
       manifest,
       entryNode: this.#context.options.name,
       controller: { os, arch },
-      bodyHash: createHash("sha256").update(JSON.stringify(request)).digest("hex"),
+      bodyHash: sha256(JSON.stringify(request)),
     }
   }
 
@@ -214,8 +212,8 @@ export class Runs {
   }
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield await Promise.resolve(bytes)
+function sha256(data: string | Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex")
 }
 
 async function* bounded(

@@ -59,6 +59,10 @@ export const StagedFile = z.strictObject({
 })
 export type StagedFile = z.infer<typeof StagedFile>
 
+/** A file of the bundle that is known when the run is accepted: a blob, or small enough to travel in the plan itself. */
+export const PlanDocument = StagedFile.extend({ text: z.string().optional() })
+export type PlanDocument = z.infer<typeof PlanDocument>
+
 /** What a task does. Strings of a `process` may hold `${…}`, resolved when it is assigned, never by a shell. */
 export const Work = z.discriminatedUnion("driver", [
   z.strictObject({
@@ -140,7 +144,7 @@ export const Plan = z.strictObject({
   /** Whole run, from acceptance. */
   timeoutMs: z.int().positive(),
   /** Files that go into the bundle as they are: `manifest.yaml`, `profile.yaml`, … */
-  documents: z.array(StagedFile),
+  documents: z.array(PlanDocument),
   /** Further variables for `${…}`, e.g. `network.target_port`. */
   variables: z.record(z.string(), z.string()),
   /** Checked against an IP pattern after placement, with the message of the manifest check. */
