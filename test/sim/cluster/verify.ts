@@ -57,10 +57,10 @@ export function agreed(world: World, leader: Machine): boolean {
 }
 
 export function sameTables(world: World, leader: Machine): void {
-  const expected = JSON.stringify([...leader.replicated!.rows].toSorted())
+  const expected = tablesOf(leader)
   for (const machine of world.machines) {
     if (!isReplica(machine, membersOf(leader))) continue
-    const actual = JSON.stringify([...machine.replicated!.rows].toSorted())
+    const actual = tablesOf(machine)
     if (actual !== expected) throw new InvariantError(`${machine.name} has other tables`)
   }
 }
@@ -126,4 +126,9 @@ export function untouchedSucceeded(
     )
   }
   return { succeeded, total: runs.length }
+}
+
+/** The rows as text, by key: equal tables give equal texts. */
+function tablesOf(machine: Machine): string {
+  return JSON.stringify([...machine.replicated!.rows].toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
