@@ -60,8 +60,7 @@ export const StagedFile = z.strictObject({
 export type StagedFile = z.infer<typeof StagedFile>
 
 /** A file of the bundle that is known when the run is accepted: a blob, or small enough to travel in the plan itself. */
-export const PlanDocument = StagedFile.extend({ text: z.string().optional() })
-export type PlanDocument = z.infer<typeof PlanDocument>
+const PlanDocument = StagedFile.extend({ text: z.string().optional() })
 
 /** What a task does. Strings of a `process` may hold `${…}`, resolved when it is assigned, never by a shell. */
 export const Work = z.discriminatedUnion("driver", [
