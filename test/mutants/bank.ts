@@ -1,0 +1,13 @@
+/** The whole bug bank, in order. */
+import { consensusMutants } from "./consensus.ts"
+import type { Mutant } from "./mutant.ts"
+import { nodeMutants } from "./node.ts"
+import { storageMutants } from "./storage.ts"
+
+export const bugCount = 33
+
+export const mutants: readonly Mutant[] = [
+  ...consensusMutants,
+  ...storageMutants,
+  ...nodeMutants,
+].toSorted((left, right) => (left.id < right.id ? -1 : 1))
