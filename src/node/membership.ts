@@ -29,6 +29,8 @@ export type Admission = Extract<JoinAnswer, { type: "admitted" }>
 const joinGiveUpMs = 60_000
 const joinRetryMs = 300
 const seekersMax = 1024
+const redirectsMax = 64
+const conflictsMax = 64
 
 export class Membership {
   readonly #options: NodeOptions
@@ -86,7 +88,14 @@ export class Membership {
   /** Before discovery begins: takes up what the data directory remembers. */
   async open(stored: Identity | undefined): Promise<void> {
     this.#redirects = stored?.redirects ?? []
-    if (!stored || stored.memberId === 0) return
+    const { local, identity } = this.#parts
+    const replicaOf = (await local.get("replica")) as string | undefined
+    if (!stored || stored.memberId === 0) {
+      // A crash came between leaving a cluster and putting its log away.
+      if (replicaOf !== undefined) await identity.archive(replicaOf)
+      await local.delete("replica")
+      return
+    }
     if (stored.cluster !== this.#options.cluster) {
       throw new TroupeError(
         "ERR_CONFIG_INVALID",
@@ -99,9 +108,12 @@ export class Membership {
         },
       )
     }
+    const roster = ((await local.get("roster")) as Member[] | undefined) ?? []
+    const isFounding = (await local.get("founding")) === stored.clusterId
+    // From here on frames may open the replica too: identity and opening are set in one turn.
     this.#identity = stored
-    this.#roster = ((await this.#parts.local.get("roster")) as Member[] | undefined) ?? []
-    if ((await this.#parts.local.get("replica")) === stored.clusterId) await this.#openReplica()
+    this.#roster = roster
+    if (isFounding || replicaOf === stored.clusterId) await this.#openReplica(isFounding)
   }
 
   start(): void {
@@ -112,6 +124,9 @@ export class Membership {
     this.#greeting = clock.every(timing.helloMs, () => this.#round())
     if (!this.#identity) this.#seek()
     else for (const member of this.#roster) void this.#approach(member)
+    // It dissolved and this node died before it left.
+    const row = this.#replica && readCluster(this.#replica.tables)
+    if (row?.dissolvedInto) this.dissolved(row.dissolvedInto, row.dissolvedPeers ?? [], false)
   }
 
   async stop(): Promise<void> {
@@ -157,8 +172,11 @@ export class Membership {
     parts.logger.info("founding a cluster", { cluster: options.cluster, clusterId })
     this.#founding = true
     try {
+      // Until the first entry is durable a restart has to found it again.
+      await parts.local.put("founding", clusterId)
       await this.#become({ clusterId, memberId: 1 })
-      await this.#openReplica({ clusterId })
+      await this.#openReplica(true)
+      await parts.local.delete("founding")
     } catch (error) {
       if (!this.#stopping.signal.aborted) parts.fatal(74, error as Error)
     } finally {
@@ -178,7 +196,7 @@ export class Membership {
     this.#identity = identity
   }
 
-  #openReplica(founding?: { clusterId: string }): Promise<void> {
+  #openReplica(founding = false): Promise<void> {
     const identity = this.#identity!
     const open = async (): Promise<void> => {
       await this.#parts.local.put("replica", identity.clusterId)
@@ -290,7 +308,7 @@ export class Membership {
     }
     const gone = hello.redirects.find(({ from }) => from === mine.clusterId)
     if (gone && this.members().some((member) => member.peerId === peer.peerId)) {
-      void this.#leave(gone.into, [peer])
+      void this.#leave(gone, [peer])
       return
     }
     if (!other || other === mine.clusterId) return
@@ -306,12 +324,14 @@ export class Membership {
   /** Leader only: what a meeting with another cluster of the same name leads to. */
   weigh(hello: Hello): "dissolve" | "stay" {
     const row = this.#replica && readCluster(this.#replica.tables)
-    if (!row || !hello.clusterId) return "stay"
+    // This node may have come over to that very cluster since.
+    if (!row || !hello.clusterId || hello.clusterId === row.clusterId) return "stay"
     if (row.pristine) {
       if (!hello.pristine || hello.clusterId < row.clusterId) return "dissolve"
       return "stay"
     }
-    if (!hello.pristine && !this.#conflicts.has(hello.clusterId)) {
+    const isNew = !this.#conflicts.has(hello.clusterId) && this.#conflicts.size < conflictsMax
+    if (!hello.pristine && isNew) {
       this.#conflicts.set(hello.clusterId, hello.declaration.name)
       this.#parts.logger.warn(
         "another cluster of the same name has accepted work; they never merge by themselves",
@@ -388,21 +408,29 @@ export class Membership {
   }
 
   /** The cluster dissolved: archive what it was, remember where it went, join there. */
-  async #leave(into: string, peers: readonly PeerRef[]): Promise<void> {
+  async #leave(
+    { from, into }: { from: string; into: string },
+    peers: readonly PeerRef[],
+  ): Promise<void> {
     const old = this.#identity
-    if (!old || this.#joining) return
+    // Word of it comes by several ways: only the first finds this node still there.
+    if (old?.clusterId !== from || into === from || this.#joining) return
+    // Who accepted work stays, whatever others say.
+    if (this.#replica && readCluster(this.#replica.tables)?.pristine === false) return
     this.#joining = true
     try {
-      this.#parts.logger.info("the cluster dissolved into another", { from: old.clusterId, into })
+      this.#parts.logger.info("the cluster dissolved into another", { from, into })
       this.#identity = undefined
+      this.#roster = []
+      this.#rosterIndex = -1
       await this.#opening
       await this.#replica?.stop()
       this.#replica = undefined
-      this.#redirects = [...this.#redirects, { from: old.clusterId, into }].slice(-64)
+      this.#redirects = [...this.#redirects, { from, into }].slice(-redirectsMax)
       await this.#become({ clusterId: "", memberId: 0 })
       this.#identity = undefined
+      await this.#parts.identity.archive(from)
       await this.#parts.local.delete("replica")
-      await this.#parts.identity.archive(old.clusterId)
     } finally {
       this.#joining = false
     }
@@ -411,8 +439,10 @@ export class Membership {
 
   /** Called when Dissolve is applied here. The leader lingers so that the others hear the commit. */
   dissolved(into: string, peers: readonly PeerRef[], leading: boolean): void {
+    const from = this.#identity?.clusterId
+    if (from === undefined) return
     const heartbeats = 3 * this.#options.timing.tickMs * this.#options.timing.heartbeatTicks
-    this.#parts.clock.after(leading ? heartbeats : 0, () => void this.#leave(into, peers))
+    this.#parts.clock.after(leading ? heartbeats : 0, () => void this.#leave({ from, into }, peers))
   }
 
   // ---------------------------------------------------------------- frames

@@ -170,8 +170,11 @@ class Node implements TroupeNode {
     if (applied.writes.length > 0) this.#changes.announce()
     for (const event of applied.events) {
       if (event.type !== "dissolved") continue
-      const row = readCluster(this.#membership.replica!.tables)
-      const leading = this.#membership.replica?.isLeading() ?? false
+      const replica = this.#membership.replica
+      // Applied while it opens: looked at again when it is open.
+      if (!replica) continue
+      const row = readCluster(replica.tables)
+      const leading = replica.isLeading()
       this.#membership.dissolved(event.into, row?.dissolvedPeers ?? [], leading)
     }
   }

@@ -47,6 +47,8 @@ export class Worker {
   readonly #outbox = new Map<string, ReportItem>()
   /** Attempts whose progress (not only their end) somebody waits for; unknown ones report everything. */
   readonly #quiet = new Set<string>()
+  /** Whose leases and terms these are. */
+  #clusterId: string | undefined
   #lease: Lease | undefined
   #term = 0
   #flushing = false
@@ -72,7 +74,12 @@ export class Worker {
 
   /** The leader whose lease this node holds, if it is still good. */
   leader(): PeerRef | undefined {
-    return this.#lease?.leader
+    const lease = this.#lease
+    const isGood =
+      lease !== undefined &&
+      this.#clusterId === this.#context.identity()?.clusterId &&
+      lease.expiresAt > this.#context.parts.clock.boottime()
+    return isGood ? lease.leader : undefined
   }
 
   running(): number {
@@ -316,9 +323,17 @@ export class Worker {
     const identity = this.#context.identity()
     if (!identity) return "this node is no member yet"
     if (identity.clusterId !== order.clusterId) return "another cluster"
+    if (this.#clusterId !== order.clusterId) this.#begin(order.clusterId)
     if (order.term < this.#term) return `term ${order.term} is over, ${this.#term} was seen`
     this.#term = order.term
     return undefined
+  }
+
+  /** Terms and leases are counted by each cluster for itself. */
+  #begin(clusterId: string): void {
+    this.#clusterId = clusterId
+    this.#term = 0
+    this.#lease = undefined
   }
 
   #refuse(reason: string): JobAnswer {
