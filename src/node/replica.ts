@@ -152,10 +152,11 @@ export class Replica {
       mark: log.mark,
       entries: log.entries,
     })
-    // What a lagging follower is sent: the snapshot on disk, which may be newer than where the log begins.
-    const snapshot = await parts.snapshots.latest()
-    if (snapshot) memory.createSnapshot(snapshot)
     const last = log.mark.index + log.entries.length
+    // What a lagging follower is sent: the snapshot on disk, which may be newer than where the log begins. One past the
+    // log's end was received just before a crash: the leader sends it again.
+    const snapshot = await parts.snapshots.latest()
+    if (snapshot && snapshot.index <= last) memory.createSnapshot(snapshot)
     if (applied.index > last) {
       throw new TroupeError(
         "ERR_LOG_CORRUPT",
@@ -263,6 +264,10 @@ export class Replica {
     const data = encodeEntries({ version: entryVersion, at, command }).map((part) => part.data)
     const results: ItemResult[] = []
     return new Promise((resolve, reject) => {
+      if (this.#stopped) {
+        reject(this.#notLeader())
+        return
+      }
       this.#input(() => {
         if (this.#raft.propose(data) === "dropped") {
           reject(this.#notLeader())
