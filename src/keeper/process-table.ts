@@ -1,5 +1,6 @@
 /** Who a process is: pids wrap within minutes, so a process is its boot, pid and start time together. */
 import { readdirSync, readFileSync } from "node:fs"
+import { uptime } from "node:os"
 
 export interface ProcessId {
   readonly pid: number
@@ -17,6 +18,15 @@ export interface ProcessStat extends ProcessId {
 /** Different after every boot of the host. */
 export function readBootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
+}
+
+// What the kernel counts start times in for everybody who asks (USER_HZ), on every Linux that Node runs on.
+const ticksPerSecond = 100
+
+/** When a process of this boot was started: `now` (wall clock, ms) less its age; right to some 20 ms. */
+export function startTimeOf(id: ProcessId, now: number): number {
+  const ageMs = uptime() * 1000 - (Number(id.ticks) * 1000) / ticksPerSecond
+  return Math.round(now - Math.max(0, ageMs))
 }
 
 /** Undefined when there is no such process. */

@@ -10,7 +10,7 @@ import type { Journal, JournalRecord } from "./journal.ts"
 import { Ledger, refuseKeeper } from "./ledger.ts"
 import { notStarted, type Stop, unseenEnding } from "./outcome.ts"
 import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
-import type { ProcessId } from "./process-table.ts"
+import { type ProcessId, startTimeOf } from "./process-table.ts"
 import { pageMax, Refusal, type Target } from "./protocol.ts"
 import type { Exit, Spawner } from "./spawner.ts"
 import { cgroupOf, prepareOrder } from "./preparation.ts"
@@ -322,8 +322,10 @@ export class Supervisor {
       const ending = { outcome: "lost", reason, stopped: false, startedAt, endedAt } as const
       return await this.#ledger.end(attempt, ending)
     }
-    if (!attempt.process && found)
-      this.#ledger.note({ type: "started", ...target, ...found, at: endedAt })
+    if (!attempt.process && found) {
+      const at = startTimeOf(found, endedAt)
+      this.#ledger.note({ type: "started", ...target, ...found, at })
+    }
     if (!attempt.process) {
       const reason = `${why}: whether it ran is not known`
       return await this.#ledger.end(attempt, { ...unseenEnding(stop, { endedAt }), reason })

@@ -53,10 +53,13 @@ test("a job that was found again and ends by itself: when is known, how is not",
   const { order, seen } = await run(scripts.sleeps)
   await world.killKeeper()
   const found = await node.again(async () => await node.port.list())
-  expect(found).toMatchObject([{ state: "started", pid: seen.pid, startedAt: seen.startedAt }])
+  expect(found).toMatchObject([{ state: "started", pid: seen.pid }])
+  // The keeper may die before its record of the start is durable: then the kernel's is taken, in its own steps.
+  const startedAt = found[0]!.startedAt!
+  expect(Math.abs(startedAt - seen.startedAt!)).toBeLessThan(100)
   process.kill(seen.pid!, "SIGTERM")
   const ending = await node.ending(order)
-  expect(ending).toMatchObject({ outcome: "unknown", stopped: false, startedAt: seen.startedAt })
+  expect(ending).toMatchObject({ outcome: "unknown", stopped: false, startedAt })
   expect(ending.exitCode).toBeUndefined()
   expect(ending.signal).toBeUndefined()
 })
