@@ -34,24 +34,34 @@ export function planVoters(input: AutopilotInput): VoterChange | undefined {
   const learners = new Set(confState.learners)
   return (
     replaceDead(input, voters, learners) ??
-    (voters.size === 1 ? grow(input, learners) : undefined) ??
+    (voters.size < wantedVoters(input) ? grow(input, voters, learners) : undefined) ??
     dropLearners(input, voters, learners)
   )
 }
 
-/** 1 → 3 in one joint change, once two standbys are caught up and have answered for a moment. */
-function grow(input: AutopilotInput, learners: ReadonlySet<number>): VoterChange | undefined {
+/** DESIGN.md §5.4: 1, 3 from three nodes, 5 from seven; only nodes that answer and may vote count. */
+function wantedVoters(input: AutopilotInput): number {
+  const candidates = eligible(input).length + (input.contacts.get(input.self)?.answered ? 0 : 1)
+  return candidates >= 7 ? 5 : 3
+}
+
+/** 1 → 3 and 3 → 5 in one joint change, once two standbys are caught up and have answered for a moment. */
+function grow(
+  input: AutopilotInput,
+  voters: ReadonlySet<number>,
+  learners: ReadonlySet<number>,
+): VoterChange | undefined {
   const ready = [...learners].filter((id) => isSteady(input, id) && isCaughtUp(input, id))
   if (ready.length >= 2) {
     const chosen = ready.toSorted((a, b) => a - b).slice(0, 2)
-    return change("two standbys are caught up: three voters", {
+    return change(`two standbys are caught up: ${voters.size + 2} voters`, {
       add: chosen,
       role: "voter",
     })
   }
   if (learners.size >= 2) return undefined
   const next = eligible(input)
-    .filter((member) => !learners.has(member.id) && member.id !== input.self)
+    .filter((member) => !learners.has(member.id) && !voters.has(member.id))
     .slice(0, 2 - learners.size)
   if (next.length === 0) return undefined
   return change("new standbys", { learn: next.map((member) => member.id), role: "standby" })
