@@ -50,8 +50,8 @@ function start(host: DemoHost, directory: string): DemoNode {
 
 /** The CLI on a host; its standard output. */
 function ask(host: DemoHost, ...args: readonly string[]): string {
-  const [program = "", ...rest] = [...host.enter, ...troupe, ...args, "--api", host.api]
-  return execFileSync(program, rest, {
+  const [program, ...rest] = [...host.enter, ...troupe, ...args, "--api", host.api]
+  return execFileSync(program!, rest, {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
   })
@@ -120,8 +120,8 @@ function verify(bundle: string): void {
     encoding: "utf8",
   })
   say(`sha256sum -c SHA256SUMS: ${check === "" ? "every file is as it was written" : check}`)
-  const [program = "", ...rest] = [...troupe, "bundle", "verify", bundle]
-  for (const line of execFileSync(program, rest, { encoding: "utf8" }).trimEnd().split("\n"))
+  const [program, ...rest] = [...troupe, "bundle", "verify", bundle]
+  for (const line of execFileSync(program!, rest, { encoding: "utf8" }).trimEnd().split("\n"))
     say(line)
 }
 
