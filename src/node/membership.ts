@@ -26,6 +26,12 @@ export interface MembershipHooks extends ReplicaEvents {
 
 export type Admission = Extract<JoinAnswer, { type: "admitted" }>
 
+interface StoredRoster {
+  /** Of the log. */
+  readonly index: number
+  readonly members: readonly Member[]
+}
+
 const joinGiveUpMs = 60_000
 const joinRetryMs = 300
 const seekersMax = 1024
@@ -108,11 +114,12 @@ export class Membership {
         },
       )
     }
-    const roster = ((await local.get("roster")) as Member[] | undefined) ?? []
+    const roster = (await local.get("roster")) as StoredRoster | undefined
     const isFounding = (await local.get("founding")) === stored.clusterId
     // From here on frames may open the replica too: identity and opening are set in one turn.
     this.#identity = stored
-    this.#roster = roster
+    this.#roster = roster?.members ?? []
+    this.#rosterIndex = roster?.index ?? -1
     if (isFounding || replicaOf === stored.clusterId) await this.#openReplica(isFounding)
   }
 
@@ -139,11 +146,34 @@ export class Membership {
     await this.#replica?.stop()
   }
 
-  /** A roster that a leader sent to a node without tables. */
+  /** The roster as of an index of the log, from a leader; what is older than the one here is not taken. */
   async learnRoster(members: readonly Member[], index: number): Promise<void> {
+    if (index <= this.#rosterIndex) return
     this.#roster = members
     this.#rosterIndex = index
-    await this.#parts.local.put("roster", members)
+    await this.#parts.local.put("roster", { index, members } satisfies StoredRoster)
+  }
+
+  /** Called with every lease: a replica that the cluster goes on without is closed, and this node is a worker. Its data
+   *  stay, so that it opens as it was when a leader writes to it again: nothing that it promised is forgotten. */
+  async retireReplica(): Promise<void> {
+    const replica = this.#replica
+    if (!replica || this.#opening || replica.leader !== 0) return
+    const tables = readMembers(replica.tables)
+    const members = this.#rosterIndex > replica.applied.index ? this.#roster : tables
+    if (members.find(({ id }) => id === replica.memberId)?.role !== "worker") return
+    this.#parts.logger.info("no longer a replica", { memberId: replica.memberId })
+    await this.learnRoster(members, replica.applied.index)
+    this.#replica = undefined
+    this.#opening = this.#closeReplica(replica).finally(() => {
+      this.#opening = undefined
+    })
+    await this.#opening
+  }
+
+  async #closeReplica(replica: Replica): Promise<void> {
+    await this.#parts.local.delete("replica")
+    await replica.stop()
   }
 
   // ---------------------------------------------------------------- seeking and forming
@@ -399,7 +429,9 @@ export class Membership {
   }
 
   async #adopt(admission: Admission): Promise<void> {
-    await this.learnRoster(admission.members, -1)
+    // The admission says no index: the next roster of a leader is newer.
+    this.#rosterIndex = -1
+    await this.learnRoster(admission.members, 0)
     await this.#become({ clusterId: admission.clusterId, memberId: admission.memberId })
     this.#parts.logger.info("joined a cluster", {
       clusterId: admission.clusterId,

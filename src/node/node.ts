@@ -286,10 +286,14 @@ class Node implements TroupeNode {
       if (!leadership) throw notLeading(this.#leaderPeer()?.peerId)
       return { type: "report", accepted: await leadership.report(request) }
     }
-    if (request.type === "lease" && request.members && !this.#membership.replica) {
-      await this.#membership.learnRoster(request.members, request.rosterIndex)
+    const answer = await this.#worker.handle(from, request)
+    if (request.type === "lease" && answer.type === "lease") {
+      if (request.members) {
+        await this.#membership.learnRoster(request.members, request.rosterIndex)
+      }
+      await this.#membership.retireReplica()
     }
-    return await this.#worker.handle(from, request)
+    return answer
   }
 
   async #fetch(digest: string, signal: AbortSignal): Promise<void> {
