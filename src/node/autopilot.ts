@@ -34,6 +34,7 @@ export function planVoters(input: AutopilotInput): VoterChange | undefined {
   const learners = new Set(confState.learners)
   return (
     replaceDead(input, voters, learners) ??
+    swapStandby(input, voters, learners) ??
     (voters.size < wantedVoters(input) ? grow(input, voters, learners) : undefined) ??
     dropLearners(input, voters, learners)
   )
@@ -51,7 +52,7 @@ function grow(
   voters: ReadonlySet<number>,
   learners: ReadonlySet<number>,
 ): VoterChange | undefined {
-  const ready = [...learners].filter((id) => isSteady(input, id) && isCaughtUp(input, id))
+  const ready = [...learners].filter((id) => isReady(input, id))
   if (ready.length >= 2) {
     const chosen = ready.toSorted((a, b) => a - b).slice(0, 2)
     return change(`two standbys are caught up: ${voters.size + 2} voters`, {
@@ -78,7 +79,7 @@ function replaceDead(
   if (dead === undefined) return undefined
   const alive = [...voters].filter((id) => id === input.self || input.contacts.get(id)?.answered)
   if (alive.length <= voters.size / 2) return undefined
-  const standby = [...learners].find((id) => isSteady(input, id) && isCaughtUp(input, id))
+  const standby = [...learners].find((id) => isReady(input, id))
   if (standby !== undefined) {
     return change(`voter ${dead} is silent: ${standby} takes its place`, {
       add: [standby],
@@ -90,6 +91,27 @@ function replaceDead(
   const next = eligible(input).find((member) => !voters.has(member.id))
   return (
     next && change(`voter ${dead} is silent: a new standby`, { learn: [next.id], role: "standby" })
+  )
+}
+
+/** A standby that fell silent, or will not vote any more, holds up nobody: another takes its place, if one answers. */
+function swapStandby(
+  input: AutopilotInput,
+  voters: ReadonlySet<number>,
+  learners: ReadonlySet<number>,
+): VoterChange | undefined {
+  const idle = [...learners].find(
+    (id) => silentMs(input, id) >= input.timing.sessionMs || !mayVote(input, id),
+  )
+  if (idle === undefined) return undefined
+  const next = eligible(input).find(({ id }) => !voters.has(id) && !learners.has(id))
+  return (
+    next &&
+    change(`standby ${idle} is of no use: ${next.id} takes its place`, {
+      learn: [next.id],
+      remove: [idle],
+      role: "standby",
+    })
   )
 }
 
@@ -134,6 +156,15 @@ function eligible(input: AutopilotInput): readonly Member[] {
     .toSorted((a, b) => a.id - b.id)
 }
 
+function isReady(input: AutopilotInput, id: number): boolean {
+  return mayVote(input, id) && isSteady(input, id) && isCaughtUp(input, id)
+}
+
+/** It may have been started anew with `--voter never`. */
+function mayVote(input: AutopilotInput, id: number): boolean {
+  return input.members.some((member) => member.id === id && member.voter === "auto")
+}
+
 function isSteady(input: AutopilotInput, id: number): boolean {
   const contact = input.contacts.get(id)
   return (
@@ -149,9 +180,13 @@ function isCaughtUp(input: AutopilotInput, id: number): boolean {
 }
 
 function isLongSilent(input: AutopilotInput, id: number): boolean {
+  return silentMs(input, id) >= replaceAfterMs(input, id)
+}
+
+/** 0 for who answers, and for whom nobody has asked yet. */
+function silentMs(input: AutopilotInput, id: number): number {
   const contact = input.contacts.get(id)
-  if (!contact || contact.answered) return false
-  return input.now - contact.heardAt >= replaceAfterMs(input, id)
+  return !contact || contact.answered ? 0 : input.now - contact.heardAt
 }
 
 function replaceAfterMs(input: AutopilotInput, id: number): number {
