@@ -65,20 +65,23 @@ class Simulation {
       network: { frameLoss, delayMs: far ? [5, 25] : [0.1, 2], silenceMs: 5000 },
     })
     const { random } = this.world
-    this.#size = size ?? random.between(1, 5)
+    this.#size = size ?? (random.chance(0.2) ? random.between(6, 7) : random.between(1, 5))
     const isMdns = random.chance(0.5)
+    // In some worlds a silent voter is replaced within seconds, and comes back to find itself a worker.
+    const isHasty = random.chance(0.3)
+    const timing = isHasty ? { replaceVoterMs: random.between(500, 4000) } : {}
     for (let number = 1; number <= this.#size; number++) {
       const others = Array.from({ length: this.#size }, (_, place) => place + 1)
       const seeds = isMdns || number === 1 ? [] : others.filter((other) => other < number)
-      const limits = {
-        snapshotBytes: random.between(4, 64) << 10,
-        entriesKept: random.between(5, 200),
-      }
-      this.world.add({ number, mdns: isMdns, seeds, ...(random.chance(0.5) && { limits }) })
+      const snapshotBytes = random.between(4, 64) << 10
+      const limits = { snapshotBytes, entriesKept: random.between(5, 200) }
+      const voter = number > 3 && random.chance(0.1) ? "never" : "auto"
+      const isShort = random.chance(0.5)
+      this.world.add({ number, mdns: isMdns, seeds, timing, voter, ...(isShort && { limits }) })
     }
     this.#clients = new Clients(this.world)
     this.#faults = new Faults(this.world, {
-      everyMs: random.between(600, 5000),
+      everyMs: random.chance(0.3) ? random.between(100, 600) : random.between(600, 5000),
       downMax: random.between(1, Math.max(1, this.#size - 1)),
       cuts: random.chance(0.6),
     })

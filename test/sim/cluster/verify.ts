@@ -42,7 +42,12 @@ export function formed(world: World): Machine | undefined {
   if (!isIn) return undefined
   const able = machines.filter(({ options }) => options.voter !== "never").length
   const voters = members.filter(({ role }) => role === "voter").length
-  return voters === (able >= 3 ? 3 : 1) ? leader : undefined
+  return voters === wantedVoters(able) ? leader : undefined
+}
+
+function wantedVoters(able: number): number {
+  if (able >= 7) return 5
+  return able >= 3 ? 3 : 1
 }
 
 function isReplica(machine: Machine, members: readonly Member[]): boolean {
