@@ -1,10 +1,9 @@
-/** Runs one check in a directory, bounded in time, and says what noticed. */
+/** Runs tests or the simulation in a directory, bounded in time, and says what noticed. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFile, rm } from "node:fs/promises"
 import { join } from "node:path"
-import type { Check } from "./mutant.ts"
 
-/** `noticed`: by which test or invariant. `broken`: the check itself did not run, which says nothing. */
+/** `noticed`: by which test or invariant. `broken`: they did not run themselves, which says nothing. */
 export type Outcome =
   | { readonly kind: "passed" }
   | { readonly kind: "noticed"; readonly by: string; readonly hung: boolean }
@@ -13,17 +12,8 @@ export type Outcome =
 const limitMs = 180_000
 const outputMax = 64 * 1024
 
-export function describeCheck(check: Check): string {
-  return "files" in check ? check.files.join(" ") : `raft simulation, ${check.simSeeds} seeds`
-}
-
-export async function runCheck(directory: string, check: Check): Promise<Outcome> {
-  return "files" in check
-    ? await runTests(directory, check.files)
-    : await runSimulation(directory, check.simSeeds)
-}
-
-async function runTests(directory: string, files: readonly string[]): Promise<Outcome> {
+/** Vitest, until the first failure. */
+export async function runTests(directory: string, files: readonly string[]): Promise<Outcome> {
   const report = join(directory, "report.json")
   await rm(report, { force: true })
   const ended = await run(directory, [
@@ -65,13 +55,15 @@ function readReport(text: string, output: string): Outcome {
   return { kind: "noticed", by: failed.fullName, hung: isHung }
 }
 
-async function runSimulation(directory: string, seeds: number): Promise<Outcome> {
+/** The raft simulation over the seeds 1 to `seeds`. */
+export async function runSimulation(directory: string, seeds: number): Promise<Outcome> {
   const ended = await run(directory, ["test/sim/main.ts", "--seeds", `${seeds}`])
   if (ended.code === undefined) return hung
   if (ended.code === 0) return { kind: "passed" }
   const found = /^seed (\d+), step \d+: (.*)$/m.exec(ended.output)
   if (!found) return { kind: "broken", reason: ended.output }
-  return { kind: "noticed", by: `simulation, seed ${found[1]}: ${found[2]}`, hung: false }
+  const by = `seed ${found[1]}: ${found[2]}`
+  return { kind: "noticed", by, hung: false }
 }
 
 const hung: Outcome = { kind: "noticed", by: `no end after ${limitMs / 1000} s`, hung: true }

@@ -12,7 +12,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/core.ts",
     find: "return { term: this.term, vote: this.vote, commit: this.log.committed }",
     replace: "return { term: this.term, vote: none, commit: this.log.committed }",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-03",
@@ -20,7 +20,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/core.ts",
     find: "if (this.term !== term) {",
     replace: "{",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-04",
@@ -28,7 +28,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/log.ts",
     find: "other.term > last.term || (other.term === last.term && other.index >= last.index)",
     replace: "other.term >= last.term && other.index >= last.index",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-05",
@@ -36,7 +36,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/log.ts",
     find: "if (index <= this.committed || !this.matches(index, term)) return false",
     replace: "if (index <= this.committed) return false",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-06",
@@ -44,7 +44,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/log.ts",
     find: "const conflict = this.#findConflict(entries)",
     replace: "const conflict = entries[0]?.index",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-08a",
@@ -52,7 +52,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/core.ts",
     find: "if (afterStorage.has(type)) {",
     replace: "if (afterStorage.has(type) && to === this.id) {",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-10a",
@@ -60,7 +60,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/step.ts",
     find: "if (term > core.term) {",
     replace: 'if (term > core.term && message.type !== "MsgHeartbeatResp") {',
-    checks: election,
+    tests: election,
   },
   {
     id: "B-10b",
@@ -68,7 +68,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/step.ts",
     find: "if (term > core.term) {",
     replace: 'if (term > core.term && message.type !== "MsgAppResp") {',
-    checks: election,
+    tests: election,
   },
   {
     id: "B-10c",
@@ -76,7 +76,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/step.ts",
     find: "} else if (term > 0 && term < core.term) {",
     replace: '} else if (term > 0 && term < core.term && message.type !== "MsgVoteResp") {',
-    checks: election,
+    tests: unit("consensus/old-answers"),
   },
   {
     id: "B-11",
@@ -84,7 +84,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/reads.ts",
     find: "this.#round++",
     replace: "this.#round = 1",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-12",
@@ -92,7 +92,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/leader.ts",
     find: "if ((message.epoch ?? 0) === progress.epoch) handle(core, message, progress)",
     replace: "handle(core, message, progress)",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-13a",
@@ -100,7 +100,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/follower.ts",
     find: "switchMembership(core, restoreConfState({ lastIndex: log.lastIndex(), limits }, confState))",
     replace: "void [switchMembership, restoreConfState, limits, confState]",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-14a",
@@ -108,7 +108,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/unstable.ts",
     find: "this.#entries = []\n    this.snapshot = snapshot",
     replace: "this.snapshot = snapshot",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-14b",
@@ -116,7 +116,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/memory-storage.ts",
     find: "      kept = []\n      return true",
     replace: "      return true",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-15",
@@ -124,7 +124,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/core.ts",
     find: "    this.leadTransferee = none\n",
     replace: "",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-16",
@@ -132,7 +132,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/election.ts",
     find: "if (hasUnappliedConfChange(core)) {",
     replace: "if (core.isLeader && hasUnappliedConfChange(core)) {",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-17a",
@@ -140,7 +140,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/leader.ts",
     find: "if (!config.autoLeave || !core.isLeader || core.log.applied < core.pendingConfIndex) return",
     replace: "if (!config.autoLeave || !core.isLeader) return",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-17b",
@@ -148,7 +148,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/leader.ts",
     find: "core.log.applied < core.pendingConfIndex) return",
     replace: "core.log.applied !== core.pendingConfIndex) return",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-17c",
@@ -156,7 +156,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/core.ts",
     find: "this.pendingConfIndex = this.log.lastIndex()",
     replace: "this.pendingConfIndex = Number.MAX_SAFE_INTEGER",
-    checks: changes,
+    tests: changes,
   },
   {
     id: "B-18",
@@ -164,7 +164,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/responses.ts",
     find: "} else if (progress.match + 1 >= core.log.firstIndex()) {",
     replace: "} else if (progress.match === progress.pendingSnapshot) {",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-19",
@@ -172,7 +172,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/replicate.ts",
     find: "const previousTerm = log.term(previous)",
     replace: "const previousTerm = log.termOrZero(previous)",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-20a",
@@ -180,7 +180,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/election.ts",
     find: "if (isPre) return\n  core.electionElapsed = 0",
     replace: "core.electionElapsed = 0\n  if (isPre) return",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-20b",
@@ -188,7 +188,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/step.ts",
     find: 'core.send({ type: "MsgPreVoteResp", to: from, term: core.term, reject: true })',
     replace: "void from",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-20c",
@@ -196,7 +196,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/step.ts",
     find: 'core.send({ type: "MsgPreVoteResp", to: from, term: core.term, reject: true })',
     replace: 'core.send({ type: "MsgPreVoteResp", to: from, term, reject: true })',
-    checks: election,
+    tests: election,
   },
   {
     id: "B-20d",
@@ -204,7 +204,7 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/election.ts",
     find: "const term = isPre ? core.term + 1 : core.term",
     replace: "const term = core.term",
-    checks: election,
+    tests: unit("consensus/old-answers"),
   },
   {
     id: "B-21",
@@ -213,7 +213,7 @@ export const consensusMutants: readonly Mutant[] = [
     find: "core.electionElapsed = 0",
     replace:
       "if (core.log.matches(message.index ?? 0, message.logTerm ?? 0)) core.electionElapsed = 0",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-22",
@@ -222,7 +222,7 @@ export const consensusMutants: readonly Mutant[] = [
     find: "const index = this.log.append(placed)",
     replace:
       "const index = this.log.append(placed)\n    this.progressOf(this.id)?.maybeUpdate(index)",
-    checks: replication,
+    tests: replication,
   },
   {
     id: "B-28",
@@ -231,7 +231,7 @@ export const consensusMutants: readonly Mutant[] = [
     find: "if (!core.votes.has(from)) core.votes.set(from, granted)",
     replace:
       "let voter = from\n  while (core.votes.has(voter)) voter++\n  core.votes.set(voter, granted)",
-    checks: election,
+    tests: election,
   },
   {
     id: "B-30a",
@@ -240,7 +240,15 @@ export const consensusMutants: readonly Mutant[] = [
     find: "    if (message.index) {\n",
     replace:
       "    if (message.index) {\n      core.log.unstable.stableTo(message.index, message.logTerm ?? 0)\n",
-    checks: replication,
+    tests: replication,
+  },
+  {
+    id: "B-30b",
+    what: "a write is taken for the entry that has replaced it meanwhile",
+    file: "src/consensus/unstable.ts",
+    find: "    if (ours !== term) {",
+    replace: "    if (ours < term) {",
+    tests: unit("consensus/old-answers"),
   },
   {
     id: "B-32",
@@ -248,6 +256,6 @@ export const consensusMutants: readonly Mutant[] = [
     file: "src/consensus/leader.ts",
     find: "if (!core.hasCommittedInTerm()) {\n    if",
     replace: "if (core.term < 0) {\n    if",
-    checks: changes,
+    tests: changes,
   },
 ]

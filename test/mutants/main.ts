@@ -1,38 +1,14 @@
-/** `npm run mutants -- [B-05 …] [--list]`: plants each bug in a copy of the sources; exit 1 when the tests let one live. */
+/** `npm run mutants -- [B-05 …] [--list] [--sim SEEDS]`: plants each bug in a copy of the sources; exit 1 when the tests
+ *  let one live. `--sim`: tells also which bugs of the core the raft simulation alone finds within so many seeds. */
 import { parseArgs } from "node:util"
 import { mutants } from "./bank.ts"
-import { describeCheck, type Outcome, runCheck } from "./check.ts"
-import type { Check, Mutant } from "./mutant.ts"
+import { type Outcome, runSimulation, runTests } from "./check.ts"
+import type { Mutant } from "./mutant.ts"
 import { createScratch, type Scratch } from "./scratch.ts"
 
-function say(mutant: Mutant, verdict: string): void {
-  console.log(`| ${mutant.id.padEnd(5)} | ${mutant.what} | ${mutant.file} | ${verdict} |`)
-}
-
-/** What notices nothing bad in the sound sources can say something about a bug. */
-async function checkSound(scratch: Scratch, checks: readonly Check[]): Promise<boolean> {
-  const files = new Set(checks.flatMap((check) => ("files" in check ? check.files : [])))
-  const seeds = Math.max(0, ...checks.map((check) => ("simSeeds" in check ? check.simSeeds : 0)))
-  const whole: Check[] = [{ files: [...files] }]
-  if (seeds > 0) whole.push({ simSeeds: seeds })
-  for (const check of whole) {
-    const outcome = await runCheck(scratch.directory, check)
-    if (outcome.kind === "passed") continue
-    const why = outcome.kind === "noticed" ? outcome.by : outcome.reason
-    console.error(`without any bug this fails already: ${describeCheck(check)}\n${why}`)
-    return false
-  }
-  return true
-}
-
-async function hunt(scratch: Scratch, mutant: Mutant): Promise<Outcome> {
-  return await scratch.withBug(mutant, async () => {
-    for (const check of mutant.checks) {
-      const outcome = await runCheck(scratch.directory, check)
-      if (outcome.kind !== "passed") return outcome
-    }
-    return { kind: "passed" }
-  })
+/** One row of a Markdown table. */
+function row(...cells: readonly string[]): void {
+  console.log(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
 }
 
 function verdictOf(outcome: Outcome): string {
@@ -41,35 +17,78 @@ function verdictOf(outcome: Outcome): string {
   return `${outcome.hung ? "only by its time limit: " : ""}${outcome.by}`
 }
 
+/** Tests that fail without any bug say nothing about one. */
+async function fault(scratch: Scratch, wanted: readonly Mutant[], seeds: number): Promise<string> {
+  const files = [...new Set(wanted.flatMap(({ tests }) => tests))]
+  const outcomes = [await runTests(scratch.directory, files)]
+  if (seeds > 0) outcomes.push(await runSimulation(scratch.directory, seeds))
+  const failed = outcomes.find(({ kind }) => kind !== "passed")
+  return failed === undefined ? "" : verdictOf(failed)
+}
+
+/** What the simulation finds of a bug in the core; other rooms are not in it. */
+async function simulated(scratch: Scratch, mutant: Mutant, seeds: number): Promise<string> {
+  if (!mutant.file.startsWith("src/consensus/")) return "–"
+  const outcome = await runSimulation(scratch.directory, seeds)
+  return outcome.kind === "passed" ? "not found" : verdictOf(outcome)
+}
+
+async function huntAll(
+  scratch: Scratch,
+  wanted: readonly Mutant[],
+  seeds: number,
+): Promise<number> {
+  const heads = ["id", "bug", "file", "killed by"]
+  if (seeds > 0) heads.push(`raft simulation, ${seeds} seeds`)
+  row(...heads)
+  row(...heads.map(() => "---"))
+  let killed = 0
+  for (const mutant of wanted) {
+    const { id, what, file, tests } = mutant
+    await scratch.withBug(mutant, async () => {
+      const outcome = await runTests(scratch.directory, tests)
+      if (outcome.kind === "noticed") killed++
+      const alone = seeds > 0 ? [await simulated(scratch, mutant, seeds)] : []
+      row(id, what, file, verdictOf(outcome), ...alone)
+    })
+  }
+  return killed
+}
+
+function wantedOf(names: readonly string[]): readonly Mutant[] {
+  if (names.length === 0) return mutants
+  return mutants.filter(({ id }) =>
+    names.some((name) => id.replace(/[a-z]$/, "") === name || id === name),
+  )
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
-    options: { list: { type: "boolean", default: false } },
+    options: {
+      list: { type: "boolean", default: false },
+      sim: { type: "string", default: "0" },
+    },
     allowPositionals: true,
   })
-  const wanted = positionals.length === 0 ? mutants : mutants.filter(({ id }) => isNamed(id))
-  function isNamed(id: string): boolean {
-    return positionals.some((name) => id === name || id.replace(/[a-z]$/, "") === name)
-  }
-  if (wanted.length === 0) {
-    console.error(`no such bug: ${positionals.join(" ")}`)
+  const seeds = Number(values.sim)
+  const wanted = wantedOf(positionals)
+  if (wanted.length === 0 || !Number.isInteger(seeds)) {
+    console.error("name bugs as B-05 or B-20c; --sim takes a number of seeds")
     return 2
   }
   if (values.list) {
-    for (const mutant of wanted) say(mutant, mutant.checks.map(describeCheck).join(", "))
+    for (const { id, what, file, tests } of wanted) row(id, what, file, tests.join(" "))
     return 0
   }
   const scratch = await createScratch()
   process.once("SIGINT", () => void scratch.remove().finally(() => process.exit(130)))
   try {
-    const checks = wanted.flatMap((mutant) => mutant.checks)
-    if (!(await checkSound(scratch, checks))) return 2
-    console.log("| id | bug | file | killed by |\n|---|---|---|---|")
-    let killed = 0
-    for (const mutant of wanted) {
-      const outcome = await hunt(scratch, mutant)
-      if (outcome.kind === "noticed") killed++
-      say(mutant, verdictOf(outcome))
+    const before = await fault(scratch, wanted, seeds)
+    if (before !== "") {
+      console.error(`without any bug this fails already: ${before}`)
+      return 2
     }
+    const killed = await huntAll(scratch, wanted, seeds)
     console.log(`\n${killed} of ${wanted.length} killed`)
     return killed === wanted.length ? 0 : 1
   } finally {

@@ -1,8 +1,5 @@
 /** One bug of the bug bank (consensus B-01 to B-33) as a change of a few characters, and the tests that must notice it. */
 
-/** Vitest files, or worlds of the raft simulation from seed 1 on. */
-export type Check = { readonly files: readonly string[] } | { readonly simSeeds: number }
-
 export interface Mutant {
   /** `B-20`, with a letter where the bug has several forms. */
   readonly id: string
@@ -11,12 +8,11 @@ export interface Mutant {
   /** Stands in the file exactly once. */
   readonly find: string
   readonly replace: string
-  /** Asked in turn until one notices. */
-  readonly checks: readonly Check[]
+  readonly tests: readonly string[]
 }
 
-export function unit(...files: readonly string[]): readonly Check[] {
-  return [{ files: files.map((file) => `test/unit/${file}.test.ts`) }]
+export function unit(...files: readonly string[]): readonly string[] {
+  return files.map((file) => `test/unit/${file}.test.ts`)
 }
 
 /** The file with the bug. A text that moved or became ambiguous is an error: then the bug is not tested any more. */

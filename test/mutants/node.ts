@@ -1,14 +1,65 @@
 /** Bugs of the node around the core: its driver, its tables, its membership, its worker. */
 import { type Mutant, unit } from "./mutant.ts"
 
+const promises = unit("node/storage-promises")
+const orders = unit("node/worker-orders")
+
 export const nodeMutants: readonly Mutant[] = [
+  {
+    id: "B-01b",
+    what: "the vote is not persisted: the driver leaves it out of the batch",
+    file: "src/node/replica.ts",
+    find: "vote: message.vote ?? 0, commit",
+    replace: "vote: 0, commit",
+    tests: unit("node/replica"),
+  },
+  {
+    id: "B-08b",
+    what: "the driver answers before its batch is durable",
+    file: "src/node/replica.ts",
+    find: "      await durable\n",
+    replace: "      void durable.then(() => undefined)\n",
+    tests: promises,
+  },
+  {
+    id: "B-13b",
+    what: "a snapshot's rows are installed with the membership from before",
+    file: "src/node/replica.ts",
+    find: "this.#applied = meta",
+    replace: "this.#applied = { ...meta, confState: this.#applied.confState }",
+    tests: unit("node/snapshot-membership"),
+  },
+  {
+    id: "B-23b",
+    what: "a snapshot's mark overtakes rows that are on their way to the disk",
+    file: "src/node/replica.ts",
+    find: "await this.#write(() => this.#parts.tables.write([], applied, { sync: true }))",
+    replace: "await this.#parts.tables.write([], applied, { sync: true })",
+    tests: promises,
+  },
+  {
+    id: "B-25a",
+    what: "the id of a removed member is given to the next one",
+    file: "src/state/members.ts",
+    find: 'memberRow({ id: draft.index, role: "worker" }, declared)',
+    replace: 'memberRow({ id: draft.members().length + 1, role: "worker" }, declared)',
+    tests: unit("state/members"),
+  },
+  {
+    id: "B-25d",
+    what: "a member whose log is gone goes on from its tables",
+    file: "src/node/replica.ts",
+    find: "if (applied.index > last) {",
+    replace: "if (applied.index > last + Number.MAX_SAFE_INTEGER) {",
+    tests: promises,
+  },
   {
     id: "B-26a",
     what: "a cluster is founded twice",
     file: "src/state/members.ts",
     find: 'if (draft.cluster !== undefined) return stale("the cluster is founded already")',
     replace: "",
-    checks: unit("state/members"),
+    tests: unit("state/members"),
   },
   {
     id: "B-26b",
@@ -16,7 +67,31 @@ export const nodeMutants: readonly Mutant[] = [
     file: "src/state/members.ts",
     find: "if (!cluster.pristine) {",
     replace: "if (cluster.clusterId === item.into) {",
-    checks: unit("state/members"),
+    tests: unit("state/members"),
+  },
+  {
+    id: "B-26c",
+    what: "a used cluster that meets another wants to dissolve into it (consul#4074)",
+    file: "src/node/membership.ts",
+    find: "    if (row.pristine) {",
+    replace: "    if (row.clusterId !== hello.clusterId) {",
+    tests: unit("node/used-clusters"),
+  },
+  {
+    id: "B-27",
+    what: "a leader's heartbeats go on while its disk hangs (hashicorp#503)",
+    file: "src/node/replica.ts",
+    find: "if (!this.#isDiskStalled()) this.#input(() => this.#raft.tick())",
+    replace: "this.#input(() => this.#raft.tick())",
+    tests: promises,
+  },
+  {
+    id: "B-29b",
+    what: "the driver swallows the error of a write (dragonboat#409)",
+    file: "src/node/replica.ts",
+    find: "      await durable\n",
+    replace: "      await durable.catch(() => undefined)\n",
+    tests: promises,
   },
   {
     id: "B-31",
@@ -24,6 +99,30 @@ export const nodeMutants: readonly Mutant[] = [
     file: "src/state/runs.ts",
     find: 'if (submitted.key !== "" && known !== undefined) {',
     replace: "if (known !== undefined && known.bodyHash !== submitted.bodyHash) {",
-    checks: unit("state/runs"),
+    tests: unit("state/runs"),
+  },
+  {
+    id: "B-33a",
+    what: "a Start is obeyed under any lease",
+    file: "src/node/worker.ts",
+    find: "if (!lease || lease.lease !== request.lease || lease.lease === 0) {",
+    replace: "if (!lease) {",
+    tests: orders,
+  },
+  {
+    id: "B-33b",
+    what: "a Start is obeyed when the lease that it names is over",
+    file: "src/node/worker.ts",
+    find: "if (lease.expiresAt <= this.#context.parts.clock.boottime())",
+    replace: "if (lease.expiresAt <= 0)",
+    tests: orders,
+  },
+  {
+    id: "B-33c",
+    what: "a Start of a deposed leader is obeyed",
+    file: "src/node/worker.ts",
+    find: "if (order.term < this.#term) return",
+    replace: "if (order.term < 0) return",
+    tests: orders,
   },
 ]

@@ -1,22 +1,20 @@
 /** Bugs of the log, the snapshots and the tables on disk. */
-import { type Check, type Mutant, unit } from "./mutant.ts"
+import { type Mutant, unit } from "./mutant.ts"
 
 const logStore = unit("storage/log-store")
-const tables: readonly Check[] = [{ files: ["test/unit/storage/real-faults.test.ts"] }]
+const oneRecord = unit("storage/one-record")
 
 export const storageMutants: readonly Mutant[] = [
   {
     id: "B-02",
-    what: "term and vote are two records",
+    what: "term and vote are two records (hashicorp#661)",
     file: "src/storage/log-store.ts",
     find: 'await this.#write({ kind: "batch", ...batch })',
     replace: `if (batch.hardState) {
-      const { term } = this.#tail.hardState
-      const vote = batch.hardState.vote
-      await this.#write({ kind: "batch", hardState: { ...batch.hardState, term, vote } })
+      await this.#write({ kind: "batch", hardState: { ...batch.hardState, vote: 0 } })
     }
     await this.#write({ kind: "batch", ...batch })`,
-    checks: logStore,
+    tests: oneRecord,
   },
   {
     id: "B-07",
@@ -26,7 +24,7 @@ export const storageMutants: readonly Mutant[] = [
     replace: `const [first, ...rest] = batch.entries ?? []
     await this.#write({ kind: "batch", ...batch, entries: first ? [first] : [] })
     if (rest.length > 0) await this.#write({ kind: "batch", entries: rest })`,
-    checks: logStore,
+    tests: logStore,
   },
   {
     id: "B-08c",
@@ -34,7 +32,7 @@ export const storageMutants: readonly Mutant[] = [
     file: "src/storage/wal.ts",
     find: "    segment.file.datasync()\n",
     replace: "",
-    checks: unit("storage/wal-writer"),
+    tests: unit("storage/wal-writer"),
   },
   {
     id: "B-09a",
@@ -46,7 +44,7 @@ export const storageMutants: readonly Mutant[] = [
     } catch {
       segment.file.datasync()
     }\n`,
-    checks: unit("storage/wal"),
+    tests: unit("storage/wal"),
   },
   {
     id: "B-09b",
@@ -54,7 +52,7 @@ export const storageMutants: readonly Mutant[] = [
     file: "src/storage/wal.ts",
     find: "    this.#broken = true\n    const body",
     replace: "    const body",
-    checks: unit("storage/wal"),
+    tests: unit("storage/wal"),
   },
   {
     id: "B-14c",
@@ -62,7 +60,7 @@ export const storageMutants: readonly Mutant[] = [
     file: "src/storage/log-tail.ts",
     find: "if (record.snapshot) this.#entries = []",
     replace: "if (record.snapshot) this.#drop(record.snapshot.index)",
-    checks: unit("storage/log-tail"),
+    tests: oneRecord,
   },
   {
     id: "B-23a",
@@ -71,7 +69,7 @@ export const storageMutants: readonly Mutant[] = [
     find: "batch.put(markKey, JSON.stringify(mark))\n    await batch.write({ sync: group.some((pending) => pending.sync) })",
     replace:
       "await batch.write({ sync: false })\n    await level.put(markKey, JSON.stringify(mark))",
-    checks: tables,
+    tests: oneRecord,
   },
   {
     id: "B-24",
@@ -79,7 +77,23 @@ export const storageMutants: readonly Mutant[] = [
     file: "src/storage/table-store.ts",
     find: "if (!mark || mark.hash !== sum.toString()) {",
     replace: "if (!mark) {",
-    checks: tables,
+    tests: unit("storage/real-faults"),
+  },
+  {
+    id: "B-25b",
+    what: "the log of another member is taken for the own one (rethinkdb#5289)",
+    file: "src/storage/wal.ts",
+    find: "if (header.clusterId === clusterId && header.memberId === memberId) return",
+    replace: "if (header.clusterId === clusterId) return",
+    tests: unit("storage/wal"),
+  },
+  {
+    id: "B-25c",
+    what: "a copied data directory starts as the member that it was copied from",
+    file: "src/storage/identity-store.ts",
+    find: "const foreign = before ? !isSame(before, here) : identity !== undefined",
+    replace: "const foreign = before ? false : identity !== undefined && !isSame(here, here)",
+    tests: unit("storage/real-faults"),
   },
   {
     id: "B-29a",
@@ -87,6 +101,6 @@ export const storageMutants: readonly Mutant[] = [
     file: "src/storage/log-store.ts",
     find: "for (const waiting of this.#waiting.splice(0)) waiting.reject(error)",
     replace: "for (const waiting of this.#waiting.splice(0)) waiting.resolve()",
-    checks: logStore,
+    tests: logStore,
   },
 ]
