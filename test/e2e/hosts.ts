@@ -18,7 +18,8 @@ function ip(...args: readonly string[]): void {
   execFileSync("ip", [...args], { stdio: ["ignore", "ignore", "pipe"] })
 }
 
-let made = 0
+// Test files follow each other as processes, and the kernel clears a namespace away at leisure: names are not used again.
+let made = process.pid % 200
 
 /** `count` hosts 10.77.<net>.1… that see each other, multicast included; this process reaches them too. */
 export function makeHosts(count: number): { hosts: readonly Host[]; readonly remove: () => void } {
