@@ -23,6 +23,17 @@ function kilobytes(file: string, field: string): number {
   return Number(line?.[1] ?? Number.NaN)
 }
 
+/** CPU time that they have used, all threads, user and system: neighbours change it far less than wall time. */
+export function cpuMs(pids: readonly number[]): number {
+  let ticks = 0
+  for (const pid of pids) {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ")
+    ticks += Number(fields[11]) + Number(fields[12])
+  }
+  // 100 ticks a second on every Linux that Node runs on.
+  return ticks * 10
+}
+
 /** The keeper of a data directory and its spawners: they stand in its `keeper` folder. */
 export function keepersOf(data: string): readonly number[] {
   const place = join(data, "keeper")

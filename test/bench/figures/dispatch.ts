@@ -73,7 +73,7 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
       atFollower.map(({ accepted }) => accepted),
     ),
     row(
-      "dispatch.whole-run",
+      "whole-run",
       atLeader.map(({ run }) => run),
     ),
     row("ssh", sshSamples, floorPeer),

@@ -1,6 +1,7 @@
 /** write: what one replicated entry costs, one after the other and many at once; and submits of runs that wait. */
 import type { Bench, Figure, Measured } from "../figure.ts"
 import { untilLate } from "../figure.ts"
+import { cpuMs } from "../processes.ts"
 import { startFloor } from "../floor.ts"
 import { type MeshNode, startMesh } from "../mesh.ts"
 import { ended, oneRole, submit, write } from "../runs.ts"
@@ -32,8 +33,12 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
   }
   const quick = { n, share: 0.1, inFlight: 1 }
   await loop(bench, { ...quick, n: 100 }, loops.atLeader)
+  const pids = mesh.nodes.map(({ pid }) => pid)
+  const before = cpuMs(pids)
+  const atLeader = await loop(bench, quick, loops.atLeader)
+  const cpu = (cpuMs(pids) - before) / atLeader.samples.length
   const alone = {
-    leader: await loop(bench, quick, loops.atLeader),
+    leader: atLeader,
     follower: await loop(bench, quick, loops.atFollower),
     floor: await loop(bench, quick, loops.floor),
   }
@@ -49,6 +54,7 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
   return [
     row("at-leader", alone.leader, alone.floor),
     row("at-follower", alone.follower, alone.floor),
+    { figure: "write.cpu", unit: "CPU ms, 3 nodes", samples: [cpu] },
     row("64-in-flight", together.leader, together.floor),
     rate("64-in-flight.rate", together.leader, together.floor),
     row("submit", submits, alone.floor),
