@@ -1,4 +1,5 @@
 /** manifests: documents → checked specs → plans. Errors carry line and column. */
+export { isIpAddress } from "./address.ts"
 export { type CompileContext, type Compiled, compileManifest, manifestPhases } from "./compile.ts"
 export { manifestBaseline, manifestFiles, type ParsedManifest, parseManifest } from "./manifest.ts"
 export { resolvedYaml } from "./resolved.ts"

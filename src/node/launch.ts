@@ -1,5 +1,6 @@
 /** What a task's strings become once its node is known: the variables of `${…}` and the resolved command. Pure. */
 import { interpolate } from "../lib/index.ts"
+import { isIpAddress } from "../manifests/index.ts"
 import type { Attempt, Member, Plan, Readiness, RunView, Task, TaskGroup } from "../schema/index.ts"
 
 /** Everything about one run that a node needs to perform a task of it. */
@@ -61,7 +62,7 @@ export function resolveLaunch(
   for (const { path, value } of rows.plan.addresses) {
     const address = interpolate(value, lookup)
     // The address of a role that is placed later is checked when that role, or one that uses it, starts.
-    if ("text" in address && !isAddress(address.text)) {
+    if ("text" in address && !isIpAddress(address.text)) {
       problems.push(`${path}: must be a valid IP address, got '${address.text}'`)
     }
   }
@@ -104,10 +105,4 @@ function mapValues(
   change: (value: string) => string,
 ): Record<string, string> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
-}
-
-function isAddress(text: string): boolean {
-  const parts = text.split(".")
-  if (parts.length === 4) return parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256)
-  return /^[0-9a-fA-F:]*:[0-9a-fA-F:.]*$/.test(text) && text.length <= 45
 }
