@@ -103,13 +103,15 @@ async function survivesOne(host: DemoHost): Promise<Health> {
 function run(
   host: DemoHost,
   label: string,
-  place: { directory: string; bundles: string },
+  place: { directory: string; bundles: string; plain?: boolean },
 ): { ended: Promise<number> } {
   const file = join(place.directory, `${label}.yaml`)
   writeFileSync(file, readFileSync(manifest, "utf8").replace(/^run_id: .*$/m, `run_id: ${label}`))
   const args = ["run", file, "--bundle-dir", place.bundles, "--api", host.api]
   const [program, ...rest] = [...host.enter, ...troupe, ...args]
-  const child = spawn(program!, rest, { stdio: ["ignore", "inherit", "inherit"] })
+  // Plain lines where something else is said meanwhile: the live view would draw over it.
+  const env = place.plain ? { ...process.env, CI: "1" } : process.env
+  const child = spawn(program!, rest, { stdio: ["ignore", "inherit", "inherit"], env })
   const ended = new Promise<number>((resolve) => child.once("exit", (code) => resolve(code ?? 1)))
   return { ended }
 }
@@ -154,7 +156,8 @@ async function main(): Promise<void> {
     await Promise.all(nodes.map((node) => node.ended))
     clearTimeout(late)
     remove()
-    rmSync(directory, { recursive: true, force: true })
+    // A keeper may write its last line meanwhile.
+    rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   }
   const interrupted = (): void => void cleanUp().then(() => process.exit(130))
   process.once("SIGINT", interrupted)
@@ -214,7 +217,7 @@ async function survive(
   step(
     `The same again from ${entry.name}; the leader ${leader.name} is killed with kill -9 in its middle`,
   )
-  const second = run(entry, label, place)
+  const second = run(entry, label, { ...place, plain: true })
   await until("the client to run", () => {
     const shown = shownRun(entry, label)
     const client = shown?.tasks.find((task) => task.name === "client")

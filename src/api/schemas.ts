@@ -114,7 +114,10 @@ const key = z
   .regex(/^"?[\x21\x23-\x7e]{1,255}"?$/, "is 1–255 visible ASCII characters")
   .optional()
 export const SubmitHeaders = z.object({
-  "idempotency-key": told(key, "The same key again answers the same run; kept for 7 days"),
+  "idempotency-key": told(
+    key,
+    "The same key again answers the same run (kept for 7 days at least)",
+  ),
 })
 
 export const ListQuery = z.strictObject({

@@ -73,7 +73,7 @@ async function assemble(
       listen: [multiaddr(config.listen)],
       cluster: config.cluster,
       seeds: config.join,
-      mdns: config.mdns && !isLoopback(config.listen.host),
+      mdns: config.mdns,
     },
     { clock, random, logger },
   )

@@ -67,7 +67,7 @@ export async function printList<Row extends object>(
 async function encode(format: Exclude<Format, "table">, value: object): Promise<string> {
   if (format === "jsonl") return JSON.stringify(value)
   if (format === "json") return JSON.stringify(value, undefined, 2)
-  const yaml = await import("yaml")
+  const { yamlText } = await import("./yaml-text.ts")
   // Through JSON, so that both say the same (no undefined, no class instances).
-  return yaml.stringify(JSON.parse(JSON.stringify(value))).trimEnd()
+  return yamlText(JSON.parse(JSON.stringify(value)))
 }

@@ -197,13 +197,7 @@ export const NodeConfig = z.strictObject({
     env: "TROUPE_ELECTION_MIN_MS",
     text: "number",
     rule: "a whole number of milliseconds from 50 to 60000",
-    help: "shortest silence after which a follower asks for votes",
-  }),
-  electionMaxMs: z.int().min(50).max(120_000).optional().register(fieldNotes, {
-    env: "TROUPE_ELECTION_MAX_MS",
-    text: "number",
-    rule: "a whole number of milliseconds from 50 to 120000",
-    help: "longest such silence",
+    help: "a follower asks for votes after this to twice this without a leader",
   }),
 })
 /** A checked source. */

@@ -111,7 +111,6 @@ function complete(
       tickMs: said("tickMs") ?? timing.tickMs,
       heartbeatMs: said("heartbeatMs") ?? timing.heartbeatMs,
       electionMinMs: said("electionMinMs") ?? timing.electionMinMs,
-      electionMaxMs: said("electionMaxMs") ?? timing.electionMaxMs,
     },
     logLevel: said("logLevel") ?? "info",
     ...(logFile !== undefined && { logFile: resolve(machine.cwd, logFile) }),
@@ -159,10 +158,6 @@ function impossible(config: Config, place: (name: FieldName) => Omit<Issue, "mes
     const least = 3 * timing.heartbeatMs
     const message = `must be at least three heartbeats (${least} ms), got ${timing.electionMinMs}`
     issues.push({ ...place("electionMinMs"), message })
-  }
-  if (timing.electionMaxMs < timing.electionMinMs + timing.tickMs) {
-    const message = `must be longer than electionMinMs (${timing.electionMinMs} ms), got ${timing.electionMaxMs}`
-    issues.push({ ...place("electionMaxMs"), message })
   }
   return issues
 }

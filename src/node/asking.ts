@@ -9,7 +9,7 @@ import type { Parts } from "./parts.ts"
 const hopsMax = 2
 const retryLeaderMs = 25
 /** A read or a keyed write whose leader was lost on the way is asked again for this long. */
-const lostLeaderMs = 15_000
+const lostLeaderMs = 6000
 /** Operations that a second performance does not change: safe to ask again after a loss. */
 const repeatable = new Set([
   "submitRun",

@@ -43,6 +43,8 @@ const logPollMs = 50
 export class Worker {
   readonly #context: NodeContext
   readonly #builtins = new Map<string, Builtin>()
+  /** Attempts of the keeper that have not ended. */
+  readonly #live = new Set<string>()
   /** Reports that no leader has settled yet, in the order they happened. */
   readonly #outbox = new Map<string, ReportItem>()
   /** Attempts whose progress (not only their end) somebody waits for; unknown ones report everything. */
@@ -82,8 +84,10 @@ export class Worker {
     return isGood ? lease.leader : undefined
   }
 
+  /** Attempts that run here now. */
   running(): number {
-    return [...this.#builtins.values()].filter((one) => !one.ending).length
+    const builtins = [...this.#builtins.values()].filter((one) => !one.ending)
+    return this.#live.size + builtins.length
   }
 
   async handle(from: string, request: JobRequest): Promise<JobAnswer> {
@@ -343,6 +347,8 @@ export class Worker {
   // ---------------------------------------------------------------- reports
 
   #note(attempt: KeeperAttempt): void {
+    if (attempt.state === "ended") this.#live.delete(keyOf(attempt))
+    else this.#live.add(keyOf(attempt))
     const { run, task, attempt: n, fence } = attempt
     const item = { run, ...parseTaskName(task), attempt: n, fence }
     const now = this.#context.parts.clock.now()

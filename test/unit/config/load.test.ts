@@ -56,7 +56,7 @@ test("says nothing, gets safe defaults", () => {
     mdns: true,
     capacity: 32,
     preset: "lan",
-    timing: { tickMs: 25, heartbeatMs: 100, electionMinMs: 500, electionMaxMs: 1000 },
+    timing: { tickMs: 25, heartbeatMs: 100, electionMinMs: 500 },
     logLevel: "info",
   })
 })
@@ -89,7 +89,6 @@ test("a preset stands between the file and the defaults", () => {
     tickMs: 100,
     heartbeatMs: 600,
     electionMinMs: 2500,
-    electionMaxMs: 5000,
   })
   expect(origins["heartbeatMs"]).toMatch(/node-\d+\.yaml:2:1$/)
   expect(origins["tickMs"]).toBe("preset wan")
