@@ -55,15 +55,22 @@ function readReport(text: string, output: string): Outcome {
   return { kind: "noticed", by: failed.fullName, hung: isHung }
 }
 
-/** The raft simulation over the seeds 1 to `seeds`. */
+/** Some bugs need a majority of few, others need many members. */
+const sizes = [5, 3]
+
+/** The raft simulation over the seeds 1 to `seeds`, for each size. */
 export async function runSimulation(directory: string, seeds: number): Promise<Outcome> {
-  const ended = await run(directory, ["test/sim/main.ts", "--seeds", `${seeds}`])
-  if (ended.code === undefined) return hung
-  if (ended.code === 0) return { kind: "passed" }
-  const found = /^seed (\d+), step \d+: (.*)$/m.exec(ended.output)
-  if (!found) return { kind: "broken", reason: ended.output }
-  const by = `seed ${found[1]}: ${found[2]}`
-  return { kind: "noticed", by, hung: false }
+  for (const size of sizes) {
+    const numbers = ["--seeds", `${seeds}`, "--size", `${size}`]
+    const ended = await run(directory, ["test/sim/main.ts", ...numbers])
+    if (ended.code === undefined) return hung
+    if (ended.code === 0) continue
+    const found = /^seed (\d+), step \d+: (.*)$/m.exec(ended.output)
+    if (!found) return { kind: "broken", reason: ended.output }
+    const by = `size ${size}, seed ${found[1]}: ${found[2]}`
+    return { kind: "noticed", by, hung: false }
+  }
+  return { kind: "passed" }
 }
 
 const hung: Outcome = { kind: "noticed", by: `no end after ${limitMs / 1000} s`, hung: true }

@@ -72,12 +72,20 @@ export const storageMutants: readonly Mutant[] = [
     tests: oneRecord,
   },
   {
-    id: "B-24",
+    id: "B-24a",
     what: "rows that LevelDB lost from the middle are not missed",
     file: "src/storage/table-store.ts",
     find: "if (!mark || mark.hash !== sum.toString()) {",
     replace: "if (!mark) {",
     tests: unit("storage/real-faults"),
+  },
+  {
+    id: "B-24b",
+    what: "a record broken in the middle of the log is taken for its torn end",
+    file: "src/storage/wal.ts",
+    find: 'if (remains.kind === "damage") throw',
+    replace: 'if (remains.kind === "damage" && !isLast) throw',
+    tests: unit("storage/wal"),
   },
   {
     id: "B-25b",
