@@ -51,6 +51,8 @@ test(
     const program = [join(empty, "node_modules/.bin/troupe")]
     const version = await troupe(["version", "-o", "json"], { program, cwd: empty })
     expect(JSON.parse(version.stdout)).toMatchObject({ kind: "Version", node: process.version })
+    const yaml = await troupe(["version", "-o", "yaml"], { program, cwd: empty })
+    expect(yaml.stdout).toContain("kind: Version\n")
     writeFiles(join(empty, "demo"), bundleFiles("demo"))
     const verified = await troupe(["bundle", "verify", "demo"], { program, cwd: empty })
     expect(verified).toEqual({
