@@ -9,6 +9,7 @@ export interface FaultOptions {
   /** Most machines that are down at once. */
   readonly downMax: number
   readonly cuts: boolean
+  readonly wipes: boolean
 }
 
 export class Faults {
@@ -17,6 +18,8 @@ export class Faults {
   readonly #options: FaultOptions
   /** Start and end (boot-time clock) of what was done to a machine. */
   readonly #touched = new Map<Machine, { from: number; to: number }[]>()
+  /** One in each world: what is deleted twice within moments may be gone, and rightly so. */
+  readonly #wiped = new Set<Machine>()
   #active = false
   count = 0
 
@@ -74,9 +77,28 @@ export class Faults {
     this.#touch([victim], ms + 3000)
     if (this.#random.chance(0.2)) void victim.stop()
     else victim.kill()
+    // One data directory in a while is deleted, never while another member is not whole yet.
+    const isWiped = this.#options.wipes && this.#random.chance(0.15) && this.#isWhole(victim)
     clock.after(ms, () => {
-      if (!victim.running) victim.start()
+      if (victim.running) return
+      if (isWiped) {
+        this.#world.note(`${victim.name} is wiped`)
+        victim.wipe()
+      }
+      victim.start()
     })
+  }
+
+  /** Everybody else runs, follows one leader and holds what it holds. */
+  #isWhole(victim: Machine): boolean {
+    const others = this.#world.machines.filter((machine) => machine !== victim)
+    const indexes = others.map(({ replicated }) => replicated?.index).filter((index) => index)
+    return (
+      this.#wiped.size === 0 &&
+      others.every((machine) => machine.node?.ready().ready === true) &&
+      indexes.length >= 2 &&
+      this.#wiped.add(victim).size === 1
+    )
   }
 
   #cut(): void {

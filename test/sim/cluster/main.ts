@@ -9,6 +9,7 @@ async function main(): Promise<number> {
       seeds: { type: "string", default: "100" },
       size: { type: "string" },
       lines: { type: "string", default: "80" },
+      trace: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
       "keep-going": { type: "boolean", default: false },
     },
@@ -20,6 +21,7 @@ async function main(): Promise<number> {
     const result = await runCluster({
       seed,
       lines: Number(values.lines),
+      ...(values.trace && { onLine: (line) => console.log(line) }),
       ...(values.size !== undefined && { size: Number(values.size) }),
     })
     if (values.verbose) console.log(JSON.stringify(result))

@@ -18,6 +18,8 @@ export interface SimOptions {
   readonly size?: number
   /** Lines of log that a failure shows. */
   readonly lines?: number
+  /** Gets the log while it is written. */
+  readonly onLine?: (line: string) => void
 }
 
 export interface SimResult {
@@ -38,6 +40,7 @@ const calmMs = 180_000
 
 export async function runCluster(options: SimOptions): Promise<SimResult> {
   const simulation = new Simulation(options)
+  if (options.onLine) simulation.world.onLine = options.onLine
   let failure: string | undefined
   try {
     await simulation.run()
@@ -84,6 +87,7 @@ class Simulation {
       everyMs: random.chance(0.3) ? random.between(100, 600) : random.between(600, 5000),
       downMax: random.between(1, Math.max(1, this.#size - 1)),
       cuts: random.chance(0.6),
+      wipes: this.#size >= 3 && random.chance(0.5),
     })
   }
 
@@ -156,5 +160,9 @@ class Simulation {
     accountedFor(clients, leader)
     const { succeeded, total } = untouchedSucceeded(world, leader, this.#faults)
     this.sums = { ...this.sums, runs: total, succeeded, started: startedOnce(world) }
+    // What is over is forgotten: nothing grows with every run.
+    await world.until("keepers that hold nothing", calmMs, () =>
+      world.machines.every(({ keeper }) => keeper.list().length === 0),
+    )
   }
 }

@@ -121,7 +121,10 @@ export function untouchedSucceeded(
         .flatMap((task) => task.attempts.map((attempt) => attempt.node)),
     )
     const machines = world.machines.filter((machine) =>
-      members.some(({ id, peerId }) => nodes.has(id) && peerId === machine.peerId),
+      // By name: who was wiped is another member now. A ghost that is gone was somebody's too.
+      [...nodes].some(
+        (id) => (members.find((one) => one.id === id)?.name ?? machine.name) === machine.name,
+      ),
     )
     const from = run.createdAt - origin
     const to = (run.endedAt ?? world.clock.now()) - origin

@@ -47,8 +47,11 @@ export class World {
     return machine
   }
 
+  /** Every line of the log as it is written, for a look at one seed. */
+  onLine: (line: string) => void = () => undefined
+
   note(line: string): void {
-    if (process.env["SIMLOG"]) process.stderr.write(`${this.clock.boottime()} ${line}\n`)
+    this.onLine(line)
     this.#lines.push(`${(this.clock.boottime() / 1000).toFixed(3)} ${line}`)
     if (this.#lines.length > linesMax) this.#lines.shift()
   }

@@ -18,7 +18,7 @@ function task(name: string, attempts: Attempt[] = [], group = name): Task {
 const server = task("server", [attempt(1)])
 const client = task("client", [attempt(2, { n: 2, fence: 99 })])
 
-function rows(plan: Plan, tasks: Task[] = [server, client]): RunRows {
+function rows(of: Plan, tasks: Task[] = [server, client]): RunRows {
   const run: RunView = {
     id: "r-40",
     label: "tuesday",
@@ -38,7 +38,7 @@ function rows(plan: Plan, tasks: Task[] = [server, client]): RunRows {
     role: "voter" as const,
     ...aDeclaration({ name: `node-${id}`, peerId: `peer-${id}` }),
   }))
-  return { run, plan, members }
+  return { run, plan: of, members }
 }
 
 function plan(work: Parameters<typeof aProcess>[0], fields: Partial<Plan> = {}): Plan {

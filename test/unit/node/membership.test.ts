@@ -139,12 +139,12 @@ test("a deleted data directory: the node is a new member, the old voter is repla
   const after = await world.until("three voters again", 2 * minute, () => {
     const found = formed(world)
     const row = found && membersOf(found).find(({ peerId }) => peerId === victim.peerId)
-    return row?.role === "voter" && agreed(world, found!) ? found : undefined
+    return row?.role === "voter" && agreed(world, found) ? found : undefined
   })
-  sameTables(world, after!)
-  expect(runsOf(after!)).toMatchObject([{ key: "before", verdict: "succeeded" }])
+  sameTables(world, after)
+  expect(runsOf(after)).toMatchObject([{ key: "before", verdict: "succeeded" }])
   // It is not counted twice.
-  await world.until("the ghost is gone", minute, () => membersOf(after!).length === 3)
+  await world.until("the ghost is gone", minute, () => membersOf(after).length === 3)
 })
 
 test("the leader's data directory deleted: another leads, and it comes back as a new member", async () => {
@@ -156,9 +156,9 @@ test("the leader's data directory deleted: another leads, and it comes back as a
   const after = await world.until("three voters again", 2 * minute, () => {
     const found = formed(world)
     const row = found && membersOf(found).find(({ peerId }) => peerId === leader.peerId)
-    return row?.role === "voter" && agreed(world, found!) ? found : undefined
+    return row?.role === "voter" && agreed(world, found) ? found : undefined
   })
-  expect(runsOf(after!).map((one) => one.id)).toEqual([id])
+  expect(runsOf(after).map((one) => one.id)).toEqual([id])
 })
 
 test("a voter that was replaced comes back as a worker, answers calls and runs tasks", async () => {
