@@ -139,7 +139,7 @@ test("a deleted data directory: the node is a new member, the old voter is repla
   const after = await world.until("three voters again", 2 * minute, () => {
     const found = formed(world)
     const row = found && membersOf(found).find(({ peerId }) => peerId === victim.peerId)
-    return row?.role === "voter" && agreed(world, found) ? found : undefined
+    return row?.role === "voter" && agreed(world, found!) ? found : undefined
   })
   sameTables(world, after)
   expect(runsOf(after)).toMatchObject([{ key: "before", verdict: "succeeded" }])
@@ -156,7 +156,7 @@ test("the leader's data directory deleted: another leads, and it comes back as a
   const after = await world.until("three voters again", 2 * minute, () => {
     const found = formed(world)
     const row = found && membersOf(found).find(({ peerId }) => peerId === leader.peerId)
-    return row?.role === "voter" && agreed(world, found) ? found : undefined
+    return row?.role === "voter" && agreed(world, found!) ? found : undefined
   })
   expect(runsOf(after).map((one) => one.id)).toEqual([id])
 })

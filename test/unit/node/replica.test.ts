@@ -2,6 +2,7 @@
 import { expect, test } from "vitest"
 import type { Entry, Message, MessageType } from "../../../src/consensus/index.ts"
 import { isTroupeError } from "../../../src/schema/index.ts"
+import { createFakeStorage } from "../../support/fake-storage.ts"
 import { aDeclaration } from "../../support/plans.ts"
 import { founding, openReplica, type OneReplica, voters } from "./one-replica.ts"
 
@@ -131,4 +132,20 @@ test("an entry of a later version stops the node with 76 and is not skipped", as
   await one.clock.pass(100)
   expect(one.fatal.map(({ code }) => code)).toEqual([76])
   expect(one.replica.applied.index).toBe(1)
+})
+
+test("a snapshot that was received just before a crash does not keep the log from opening", async () => {
+  const one = await openReplica({ memberId: 2, confState: voters(1, 2, 3) })
+  // Its rows were durable; the record of the log that announces it was not.
+  const mark = { index: 50, term: 3, confState: voters(1, 2, 3) }
+  const rows = (async function* () {
+    yield ["a", "1"] as const
+  })()
+  await one.clock.drive(createFakeStorage(one.disk).snapshots.create(mark, rows))
+  one.disk.crash()
+  const again = await openReplica({ memberId: 2, disk: one.disk, clock: one.clock })
+  expect(again.replica.applied.index).toBe(1)
+  again.hear(append)
+  await again.clock.pass(50)
+  expect(again.sent).toMatchObject([{ type: "MsgAppResp", index: 2 }])
 })
