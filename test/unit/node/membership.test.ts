@@ -59,6 +59,23 @@ test.each<[number, number]>([
   await world.until("one cluster", minute, () => formed(world))
 })
 
+test("who has heard of a dissolution by two ways leaves once", async () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const { world, meet } = await apart([3, 1], seed)
+    const left: string[] = []
+    world.onLine = (line) => {
+      const match = /^(n\d) info the cluster dissolved/.exec(line)
+      if (match) left.push(match[1]!)
+    }
+    meet()
+    await world.until("one cluster", minute, () => formed(world))
+    await world.pass(1000)
+    expect(formed(world)).toBeDefined()
+    expect(left.length).toBeGreaterThan(0)
+    expect(left.length).toBe(new Set(left).size)
+  }
+})
+
 test.each<[number, number]>([
   [1, 1],
   [1, 3],
