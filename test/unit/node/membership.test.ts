@@ -1,5 +1,6 @@
 /** Which cluster a node belongs to: founding, joining, dissolving, and coming back without its data. */
 import { expect, test } from "vitest"
+import type { Timing } from "../../../src/node/index.ts"
 import { until } from "../../../src/platform/index.ts"
 import { SubmitRun, type RunView } from "../../../src/schema/index.ts"
 import { joinRequest } from "../../../src/wire/index.ts"
@@ -16,6 +17,7 @@ const minute = 60_000
 async function apart(
   sizes: readonly [number, number],
   seed = 1,
+  timing: Partial<Timing> = {},
 ): Promise<{ world: World; sides: readonly [Machine[], Machine[]]; meet: () => void }> {
   const world = new World({ seed })
   const sides: [Machine[], Machine[]] = [[], []]
@@ -23,7 +25,7 @@ async function apart(
   for (const number of all) {
     const side = number <= sizes[0] ? 0 : 1
     const seeds = all.filter((other) => other < number)
-    sides[side].push(world.add({ number, seeds }))
+    sides[side].push(world.add({ number, seeds, timing }))
   }
   const peers = sides.map((side) => side.map(({ peerId }) => peerId))
   world.net.partition(peers[0]!, peers[1]!)
@@ -62,7 +64,8 @@ test.each<[number, number]>([
 })
 
 test("a leader that lingers, and hears of the dissolution from who has left before, leaves once", async () => {
-  const { world, sides, meet } = await apart([3, 3])
+  // It lingers for three heartbeats: long enough here for the others to arrive.
+  const { world, sides, meet } = await apart([3, 3], 1, { heartbeatTicks: 16 })
   meet()
   const all = [...sides[0], ...sides[1]]
   const leader = await world.until("a dissolution", minute, () =>
@@ -76,7 +79,7 @@ test("a leader that lingers, and hears of the dissolution from who has left befo
   world.onLine = (line) => {
     if (line.startsWith(`${leader.name} info the cluster dissolved`)) left.push(line)
   }
-  await world.pass(100)
+  await world.pass(1000)
   const before = side.find((machine) => machine !== leader)!
   const { peerId, name } = before
   const hello = {
