@@ -1,7 +1,6 @@
 /** A bad history in words: which completion fits nowhere, what could have been, and the calls before it. */
-import type { Failure } from "./check.ts"
+import type { Failure } from "./explain.ts"
 import type { Call, HistoryEvent, Model } from "./model.ts"
-import { statesMax } from "./search.ts"
 
 export interface DescribeOptions {
   /** What a time is, such as "line". */
@@ -16,15 +15,12 @@ export function describeFailure<State extends {} | null, C extends Call, Output>
   options: DescribeOptions = {},
 ): string {
   const { unit = "time", callsMax = 12 } = options
-  const { partition, prefix, last, states, isShortest } = failure
+  const { partition, prefix, last, isShortest } = failure
   const place = partition === "" ? "" : `key ${partition}: `
-  const could = states.map((state) => model.showState(state)).join(" or ")
-  const others = states.length < statesMax ? "" : " or others"
   const shortest = isShortest ? "" : " (perhaps earlier: the work for finding the shortest ran out)"
-  const ending = `client ${last.client}: ${answered(model, last)}`
   const lines = [
     `${place}no order from ${unit} ${last.completedAt} on${shortest}`,
-    `${ending}, but the state before it could only be ${could}${others}`,
+    `client ${last.client}: ${answered(model, last)}, ${possible(model, failure)}`,
   ]
   // Where some are left out, those under way are the interesting ones: they come last by completion.
   const sorted = prefix.toSorted(
@@ -50,4 +46,15 @@ function answered<State extends {} | null, C extends Call, Output>(
   const call = model.showCall(event)
   if (event.completedAt === undefined) return `${call}, no answer yet`
   return event.output === undefined ? call : `${call} = ${model.showOutput(event.output)}`
+}
+
+function possible<State extends {} | null, C extends Call, Output>(
+  model: Model<State, C, Output>,
+  { states, hasAllStates }: Failure<State, C, Output>,
+): string {
+  if (states.length === 0) return "which fits nowhere"
+  const could = states.map((state) => model.showState(state)).join(" or ")
+  return hasAllStates
+    ? `but the state before it could only be ${could}`
+    : `but the state before it could be ${could}, or others that do not fit`
 }

@@ -12,8 +12,9 @@
  * `unknown`, where the work ran out: never take it for ok.
  */
 export { checkDirectory, checkFile, historyFiles } from "./check-directory.ts"
-export { checkHistory, type CheckOptions, type CheckResult, type Failure } from "./check.ts"
+export { checkHistory, type CheckOptions, type CheckResult } from "./check.ts"
 export { describeFailure, type DescribeOptions } from "./describe-failure.ts"
+export type { Failure } from "./explain.ts"
 export { HistoryRecorder, type RecordedCall } from "./history-recorder.ts"
 export { parseKvLog } from "./kv-log.ts"
 export { type KvCall, kvModel, type KvState } from "./kv-model.ts"

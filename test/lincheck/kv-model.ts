@@ -36,6 +36,11 @@ export const kvModel: Model<KvState, KvCall, string> = {
   equal: (left, right) => left.hash === right.hash && left.text === right.text,
   partition: (call) => call.input.key,
   isRead: (call) => call.op === "get",
+  isReset: (call) => call.op === "put",
+  couldLeadTo(state, call, output) {
+    if (call.op !== "get" || output === undefined) return true
+    return output.length >= state.text.length && output.startsWith(state.text)
+  },
   kind: (call) => JSON.stringify([call.op, call.input]),
   showOutput: shown,
   showState: (state) => shown(state.text),

@@ -13,6 +13,8 @@ export interface Configuration<State> {
   /** How many calls without outcome took effect, by kind. */
   readonly used: readonly number[]
   readonly usedCount: number
+  /** The call taken last has no outcome: nothing but its state speaks for it, so the next must make use of that. */
+  readonly isLoose: boolean
 }
 
 interface StateIdentity<State> {

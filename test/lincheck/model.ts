@@ -32,6 +32,13 @@ export interface Model<State extends {} | null, C extends Call, Output> {
   isRead?(call: C, output: Output | undefined): boolean
   /** Equal only for calls that act alike on every state: of such calls without outcome one stands for the other. */
   kind?(call: C): string
+  /**
+   * Where states only grow, most wrong orders show long before the next answer is due. False only where no calls but
+   * those of `isReset` lead from `state` to one in which `call` is answered so.
+   */
+  couldLeadTo?(state: State, call: C, output: Output | undefined): boolean
+  /** True only where the state after the call does not depend on the one before, nor does its answer. */
+  isReset?(call: C): boolean
   showState(state: State): string
   showCall(call: C): string
   showOutput(output: Output): string

@@ -33,6 +33,7 @@ export const registerModel: Model<RegisterValue, RegisterCall, RegisterOutput> =
   hash: (state) => (typeof state === "number" ? state | 0 : hashText(state ?? "")),
   equal: (left, right) => left === right,
   isRead: (call, output) => call.op === "read" || (call.op === "cas" && output === false),
+  isReset: (call) => call.op === "write",
   kind: (call) => JSON.stringify([call.op, call.input]),
   showState: showValue,
   showOutput: showValue,

@@ -6,9 +6,10 @@
  * effect: first where the search came furthest, and there with the fewest of them, so that what few of them can do is
  * known before many are tried.
  */
+import { Foresight } from "./foresight.ts"
 import { Heap } from "./heap.ts"
 import { type Configuration, Memo } from "./memo.ts"
-import type { Call, Model } from "./model.ts"
+import type { Call, HistoryEvent, Model } from "./model.ts"
 import type { Timeline } from "./timeline.ts"
 
 export type Verdict = "ok" | "bad" | "unknown"
@@ -18,9 +19,15 @@ export interface Budget {
   work: number
 }
 
+export interface SearchOptions {
+  readonly budget: Budget
+  /** A call whose answer is not foreseen, so that the states which it meets are met. */
+  readonly last?: HistoryEvent<Call, unknown>
+}
+
 export interface SearchResult<State> {
   readonly verdict: Verdict
-  /** The last completion that was reached, counted from 0 by time; where `bad`, no order allows it. */
+  /** The last completion that was reached, counted from 0 by time: all before it can be ordered. */
   readonly reached: number
   /** States in which it was reached (the first `statesMax`). */
   readonly states: readonly State[]
@@ -33,24 +40,25 @@ interface Frame<State> {
 }
 
 /** Keeping a configuration costs memory: about as much as so many steps cost time. */
-const configurationCost = 20
+const configurationCost = 100
 /** States that a result lists. */
-export const statesMax = 8
+const statesMax = 9
 
 export function search<State extends {} | null, C extends Call, Output>(
   model: Model<State, C, Output>,
   timeline: Timeline<C, Output>,
-  budget: Budget,
+  options: SearchOptions,
 ): SearchResult<State> {
-  return new Search(model, timeline, budget).run()
+  return new Search(model, timeline, options).run()
 }
 
 class Search<State extends {} | null, C extends Call, Output> {
   readonly #model: Model<State, C, Output>
   readonly #timeline: Timeline<C, Output>
   readonly #budget: Budget
-  readonly #isRead: readonly boolean[]
   readonly #memo: Memo<State>
+  readonly #foresight: Foresight<State, C, Output> | undefined
+  readonly #last: number
   readonly #frames: Frame<State>[] = []
   /** Configurations from which calls without outcome were not tried yet. */
   readonly #blocked = new Heap<Configuration<State>>(
@@ -58,15 +66,20 @@ class Search<State extends {} | null, C extends Call, Output> {
       left.limit > right.limit || (left.limit === right.limit && left.usedCount < right.usedCount),
   )
   #isFound = false
-  #reached = -1
+  #reached = 0
   #states: State[] = []
 
-  constructor(model: Model<State, C, Output>, timeline: Timeline<C, Output>, budget: Budget) {
+  constructor(
+    model: Model<State, C, Output>,
+    timeline: Timeline<C, Output>,
+    { budget, last }: SearchOptions,
+  ) {
     this.#model = model
     this.#timeline = timeline
     this.#budget = budget
-    this.#isRead = timeline.calls.map((call) => model.isRead?.(call, call.output) ?? false)
     this.#memo = new Memo(model)
+    if (model.couldLeadTo) this.#foresight = new Foresight(model, timeline)
+    this.#last = timeline.calls.findIndex((call) => call === last)
   }
 
   run(): SearchResult<State> {
@@ -74,7 +87,7 @@ class Search<State extends {} | null, C extends Call, Output> {
     const waiting = Array.from({ length: Math.ceil(callsOfSlot.length / 32) }, () => 0)
     const limit = this.#nextLimit(waiting, 0)
     const used = kinds.map(() => 0)
-    this.#visit({ limit, waiting, state: this.#model.init, used, usedCount: 0 })
+    this.#visit({ limit, waiting, state: this.#model.init, used, usedCount: 0, isLoose: false })
     const verdict = this.#verdict()
     const reached = events.slice(0, this.#reached).filter((event) => event < 0).length
     return { verdict, reached, states: this.#states }
@@ -98,9 +111,12 @@ class Search<State extends {} | null, C extends Call, Output> {
   /** Looks on from a configuration unless that was done before. */
   #visit(entered: Configuration<State>): void {
     const configuration = this.#withReads(entered)
-    const { limit, state } = configuration
-    if (limit === this.#timeline.events.length) {
+    if (configuration.limit === this.#timeline.events.length) {
       this.#isFound = true
+      return
+    }
+    if (configuration.isLoose && !this.#isOfUse(configuration)) {
+      if (!this.#isHopeless(configuration)) this.#note(configuration)
       return
     }
     const comparisons = this.#memo.comparisons
@@ -108,8 +124,23 @@ class Search<State extends {} | null, C extends Call, Output> {
     this.#budget.work -= this.#memo.comparisons - comparisons
     if (!isNew) return
     this.#budget.work -= configurationCost + configuration.waiting.length
-    this.#note(limit, state)
+    if (this.#isHopeless(configuration)) return
+    this.#note(configuration)
     this.#frames.push({ configuration, slot: 0 })
+  }
+
+  /**
+   * Can a call that looks at the state come next, after one without outcome? Where a reset follows, the call without
+   * outcome could as well not have happened, and that was tried already.
+   */
+  #isOfUse(at: Configuration<State>): boolean {
+    const { isReset, kinds } = this.#timeline
+    const isNext = (index: number): boolean =>
+      !isReset[index] && this.#step(at.state, index) !== undefined
+    return (
+      this.#waitingCalls(at).some(isNext) ||
+      kinds.some((kind, index) => !kind.isReset && this.#afterUnknown(at, index) !== undefined)
+    )
   }
 
   /** Reads that fit are taken at once: they change nothing, so no other order could gain by their waiting. */
@@ -118,13 +149,33 @@ class Search<State extends {} | null, C extends Call, Output> {
     for (let slot = this.#waitingFrom(entered, 0); slot >= 0;) {
       const index = this.#callAt(slot, configuration.limit)
       const { limit } = configuration
-      if (this.#isRead[index] && this.#step(configuration.state, index) !== undefined) {
+      if (this.#timeline.isRead[index] && this.#step(configuration.state, index) !== undefined) {
         configuration = this.#after(configuration, index, configuration.state)
       }
       // A new limit lets new calls in, at any slot.
       slot = this.#waitingFrom(configuration, configuration.limit === limit ? slot + 1 : 0)
     }
     return configuration
+  }
+
+  #isHopeless(at: Configuration<State>): boolean {
+    const foresight = this.#foresight
+    if (!foresight) return false
+    const isExcluded = (index: number): boolean => {
+      this.#budget.work--
+      return index !== this.#last && foresight.excludes(at, index, () => this.#waitingCalls(at))
+    }
+    const next = foresight.readAfter(at.limit)
+    if (next !== undefined && isExcluded(next)) return true
+    return this.#waitingCalls(at).some((index) => this.#timeline.isRead[index] && isExcluded(index))
+  }
+
+  #waitingCalls(at: Configuration<State>): number[] {
+    const calls: number[] = []
+    for (let slot = this.#waitingFrom(at, 0); slot >= 0; slot = this.#waitingFrom(at, slot + 1)) {
+      calls.push(this.#callAt(slot, at.limit))
+    }
+    return calls
   }
 
   #takeNext(frame: Frame<State>): void {
@@ -137,28 +188,38 @@ class Search<State extends {} | null, C extends Call, Output> {
     }
     frame.slot = slot + 1
     const index = this.#callAt(slot, configuration.limit)
+    if (configuration.isLoose && this.#timeline.isReset[index]) return
     const state = this.#step(configuration.state, index)
     if (state !== undefined) this.#visit(this.#after(configuration, index, state))
   }
 
-  /** Of calls that act alike the earliest is taken first: it can stand wherever a later one can. */
-  #takeUnknown(configuration: Configuration<State>): void {
-    const { limit, used, usedCount, state } = configuration
-    for (const [index, { call, invoked }] of this.#timeline.kinds.entries()) {
+  #takeUnknown(at: Configuration<State>): void {
+    for (const [index, { invoked, isReset }] of this.#timeline.kinds.entries()) {
       // Kinds are sorted by their first call, so the later ones are not there yet either.
-      if (invoked[0]! > limit) break
-      const position = invoked[used[index]!]
-      if (position === undefined || position > limit) continue
-      this.#budget.work--
-      const next = this.#model.step(state, call, undefined)
-      // A call that nobody waits for and that changes nothing need not have happened.
-      if (next === undefined || this.#model.equal(next, state)) continue
+      if (invoked[0]! > at.limit) break
+      if (at.isLoose && isReset) continue
+      const state = this.#afterUnknown(at, index)
+      if (state === undefined) continue
       // Copying the counts, and comparing them later, costs something too where there are many.
-      this.#budget.work -= used.length >>> 4
-      const nowUsed = used.with(index, used[index]! + 1)
-      this.#visit({ ...configuration, state: next, used: nowUsed, usedCount: usedCount + 1 })
-      if (this.#isFound) return
+      this.#budget.work -= at.used.length >>> 4
+      const used = at.used.with(index, at.used[index]! + 1)
+      this.#visit({ ...at, state, used, usedCount: at.usedCount + 1, isLoose: true })
+      if (this.#isFound || this.#budget.work <= 0) return
     }
+  }
+
+  /**
+   * The state after a call without outcome, if there is one left of its kind. Of calls that act alike the earliest is
+   * taken first: it can stand wherever a later one can.
+   */
+  #afterUnknown({ limit, state, used }: Configuration<State>, kind: number): State | undefined {
+    const { call, invoked } = this.#timeline.kinds[kind]!
+    const position = invoked[used[kind]!]
+    if (position === undefined || position > limit) return undefined
+    this.#budget.work--
+    const next = this.#model.step(state, call, undefined)
+    // A call that nobody waits for and that changes nothing need not have happened.
+    return next === undefined || this.#model.equal(next, state) ? undefined : next
   }
 
   #step(state: State, index: number): State | undefined {
@@ -174,7 +235,8 @@ class Search<State extends {} | null, C extends Call, Output> {
     waiting[slot >>> 5]! &= ~(1 << (slot & 31))
     const isLimit = this.#timeline.returned[index] === from.limit
     const limit = isLimit ? this.#nextLimit(waiting, from.limit + 1) : from.limit
-    return { limit, waiting, state, used: from.used, usedCount: from.usedCount }
+    const { used, usedCount } = from
+    return { limit, waiting, state, used, usedCount, isLoose: false }
   }
 
   /** The first return from a position on whose call waits; lets the calls invoked on the way in. */
@@ -216,7 +278,8 @@ class Search<State extends {} | null, C extends Call, Output> {
     return calls[low]!
   }
 
-  #note(limit: number, state: State): void {
+  #note(at: Configuration<State>): void {
+    const { limit, state } = at
     if (limit < this.#reached) return
     if (limit > this.#reached) this.#states = []
     this.#reached = limit

@@ -6,6 +6,7 @@ export interface Kind<C extends Call> {
   readonly call: C
   /** Positions before which each was invoked, ascending. */
   readonly invoked: readonly number[]
+  readonly isReset: boolean
 }
 
 /** Positions count the invocations and returns of calls that have an outcome. */
@@ -14,6 +15,9 @@ export interface Timeline<C extends Call, Output> {
   readonly calls: readonly HistoryEvent<C, Output>[]
   /** By position: a call's index where it is invoked, the complement `~index` where it returns. */
   readonly events: readonly number[]
+  /** By call: what the model says of it. */
+  readonly isRead: readonly boolean[]
+  readonly isReset: readonly boolean[]
   /** By call: the position of its return. */
   readonly returned: readonly number[]
   /** By call: two calls that overlap have different slots. */
@@ -40,7 +44,7 @@ export function createTimeline<State extends {} | null, C extends Call, Output>(
   const slots: number[] = []
   const callsOfSlot: number[][] = []
   const freeSlots: number[] = []
-  const kinds = new Map<string, { call: C; invoked: number[] }>()
+  const kinds = new Map<string, { call: C; invoked: number[]; isReset: boolean }>()
   const indexOf = new Map<number, number>()
   for (const { event, isReturn } of momentsOf(history)) {
     const call = history[event]!
@@ -53,7 +57,8 @@ export function createTimeline<State extends {} | null, C extends Call, Output>(
       const name = model.kind?.(call) ?? String(event)
       const kind = kinds.get(name)
       if (kind) kind.invoked.push(events.length)
-      else kinds.set(name, { call, invoked: [events.length] })
+      else
+        kinds.set(name, { call, invoked: [events.length], isReset: model.isReset?.(call) ?? false })
     } else {
       const index = calls.push(call) - 1
       const slot = freeSlots.pop() ?? callsOfSlot.push([]) - 1
@@ -64,7 +69,16 @@ export function createTimeline<State extends {} | null, C extends Call, Output>(
       events.push(index)
     }
   }
-  return { calls, events, returned, slots, callsOfSlot, kinds: [...kinds.values()] }
+  return {
+    calls,
+    events,
+    isRead: calls.map((call) => model.isRead?.(call, call.output) ?? false),
+    isReset: calls.map((call) => model.isReset?.(call) ?? false),
+    returned,
+    slots,
+    callsOfSlot,
+    kinds: [...kinds.values()],
+  }
 }
 
 function momentsOf(history: readonly HistoryEvent<Call, unknown>[]): Moment[] {

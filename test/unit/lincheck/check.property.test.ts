@@ -11,7 +11,7 @@ import {
   type RegisterOutput,
   type RegisterValue,
 } from "../../lincheck/index.ts"
-import { isLinearizable, read, type RegisterEvent } from "./histories.ts"
+import { get, isLinearizable, read, type RegisterEvent } from "./histories.ts"
 
 const value = fc.integer({ min: 0, max: 3 })
 const registerCall: fc.Arbitrary<RegisterCall> = fc.oneof(
@@ -165,9 +165,56 @@ function until(
     .map((event) => (event.completedAt! <= end ? event : { ...event, completedAt: undefined }))
 }
 
+/** Few texts, so that answers are often right: for the hints of a model whose states only grow. */
+const anyMapHistory = fc.array(
+  fc
+    .record({
+      op: fc.constantFrom("get", "put", "append", "append"),
+      text: fc.constantFrom("x", "y"),
+      client: fc.nat(9),
+      invokedAt: fc.integer({ min: 0, max: 12 }),
+      lasts: fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined }),
+      answer: fc.constantFrom("", "x", "y", "xy", "yx", "xx", "xyx"),
+    })
+    .map(({ op, text, client, invokedAt, lasts, answer }): HistoryEvent<KvCall, string> => {
+      const completedAt = lasts === undefined ? undefined : invokedAt + lasts
+      const times = { client, invokedAt, completedAt }
+      if (op === "get") return { op, input: { key: "a" }, ...times, output: answer }
+      return { op, input: { key: "a", text }, ...times, output: undefined }
+    }),
+  { maxLength: 6 },
+)
+
+test("the verdict on a map is the definition's, and its failures name states that were possible", () => {
+  fc.assert(
+    fc.property(anyMapHistory, (history) => {
+      const isOk = isLinearizable(kvModel, history)
+      const { verdict, failure } = checkHistory(kvModel, history)
+      expect(verdict).toBe(isOk ? "ok" : "bad")
+      if (!failure) return
+      const { prefix, last, states, hasAllStates } = failure
+      const before = prefix.map((event) =>
+        event === last ? { ...event, completedAt: undefined } : event,
+      )
+      expect(isLinearizable(kvModel, prefix)).toBe(false)
+      expect(isLinearizable(kvModel, before)).toBe(true)
+      expect(states.length).toBeGreaterThan(0)
+      if (!hasAllStates) expect(states).toHaveLength(8)
+      for (const { text } of states) {
+        const after = last.completedAt! + 0.5
+        const seen = get([after, after + 100], "a", text)
+        expect(isLinearizable(kvModel, [...before, seen])).toBe(true)
+      }
+    }),
+    { numRuns: 3000 },
+  )
+})
+
+const no = (): boolean => false
+
 test("leaving out the hints of a model changes no verdict", () => {
   let calls = 0
-  const bare = { ...registerModel, isRead: () => false, kind: () => String(calls++) }
+  const bare = { ...registerModel, isRead: no, isReset: no, kind: () => String(calls++) }
   fc.assert(
     fc.property(anyHistory, (history) => {
       expect(checkHistory(bare, history).verdict).toBe(checkHistory(registerModel, history).verdict)

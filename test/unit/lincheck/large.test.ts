@@ -61,9 +61,9 @@ test("a call that lasts all the time and lost ones do not change that", () => {
 })
 
 test("a value from nowhere is found after many lost writes", () => {
-  const { verdict, failure } = checkHistory(registerModel, [...busy(200), read([300, 301], 77)])
+  const { verdict, failure } = checkHistory(registerModel, [...busy(2000), read([3000, 3001], 77)])
   expect(verdict).toBe("bad")
-  expect(failure?.last.invokedAt).toBe(300)
+  expect(failure?.last.invokedAt).toBe(3000)
 })
 
 test("1,000 calls at once that fit in one order only", () => {
@@ -72,11 +72,21 @@ test("1,000 calls at once that fit in one order only", () => {
   expect(checkHistory(registerModel, history).verdict).toBe("ok")
 })
 
-/** Any order of the appends gives another text, and none is the one that was read. */
-const hopeless = [
-  ...Array.from({ length: 12 }, (_, index) => append([0, 1], "a", `<${index}>`)),
-  get([2, 3], "a", "nonsense"),
-]
+/** As many appends at once, read afterwards: only the texts tell which order it was. */
+function appendsAtOnce(count: number, text: string): KvEvent[] {
+  const at = Array.from({ length: count }, (_, index) => append([0, 1], "a", `<${index}>`))
+  return [...at, get([2, 3], "a", text)]
+}
+
+test("appends are ordered by what is read of them later", () => {
+  const order = Array.from({ length: 200 }, (_, index) => `<${(index * 7) % 200}>`)
+  expect(checkHistory(kvModel, appendsAtOnce(200, order.join(""))).verdict).toBe("ok")
+  const { verdict, failure } = checkHistory(kvModel, appendsAtOnce(200, `${order.join("")}<1>`))
+  expect([verdict, failure?.last.op]).toEqual(["bad", "get"])
+})
+
+/** A put at the end could hide any order of the appends: 12! of them. */
+const hopeless = [...appendsAtOnce(12, "nonsense"), put([0, 3], "a", "x")]
 
 test("what is too hard is unknown", () => {
   const workMax = 20_000
