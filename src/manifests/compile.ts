@@ -11,8 +11,7 @@ import {
   type Constants,
   constantsOf,
   rolesNamedIn,
-  variableNames,
-  variableProblem,
+  networkTexts,
   withConstants,
 } from "./variables.ts"
 
@@ -76,7 +75,6 @@ export function compileManifest(manifest: ManifestSpec, context: CompileContext)
   const baseline = checkBaseline(manifest, context, report)
   const profilePath = profileFile ? profileFile.path : manifest.profile?.path
   const constants = constantsOf(manifest, { profilePath })
-  checkVariables(manifest, constants, report)
   for (const { path, message } of unusedAgents(manifest, context)) report(path, message)
   const tasks = manifest.roles.map((role) => {
     return roleTask({ manifest, role, context, constants, profilePath }, report)
@@ -168,50 +166,6 @@ function checkBaseline(
     report("post_run.diff_baseline", message)
   }
   return documents.baseline?.digest
-}
-
-/** Every text that may hold variables, with its path. */
-function* templates(manifest: ManifestSpec): Generator<readonly [path: string, text: string]> {
-  for (const role of manifest.roles) {
-    const path = `roles.${role.name}`
-    for (const [index, word] of (role.command ?? []).entries()) {
-      yield [role.command?.length === 1 ? `${path}.command` : `${path}.command[${index}]`, word]
-    }
-    if (role.args && "list" in role.args) {
-      for (const [index, word] of role.args.list.entries()) yield [`${path}.args[${index}]`, word]
-    } else if (role.args) {
-      for (const [key, value] of role.args.map) {
-        yield [`${path}.args.${key}`, key]
-        if (typeof value === "string") yield [`${path}.args.${key}`, value]
-      }
-    }
-    for (const [key, value] of role.env) yield [`${path}.env.${key}`, value]
-    const { host, port } = role.readiness ?? {}
-    if (host !== undefined) yield [`${path}.readiness.host`, host]
-    if (port !== undefined) yield [`${path}.readiness.port`, port]
-  }
-}
-
-function checkVariables(manifest: ManifestSpec, constants: Constants, report: Report): void {
-  const names = variableNames(manifest, constants)
-  for (const [path, text] of templates(manifest)) {
-    const problem = variableProblem(text, names)
-    if (problem !== undefined) report(path, problem)
-  }
-  // Addresses are constants themselves, so they may name only what placement brings.
-  const placed = names.filter((name) => !constants.has(name))
-  for (const { path, value } of networkTexts(manifest)) {
-    const problem = variableProblem(value, placed)
-    if (problem !== undefined) report(path, problem)
-  }
-}
-
-function networkTexts({ network }: ManifestSpec): { path: string; value: string }[] {
-  const texts = [
-    { path: "network.data_plane.server_listen_ip", value: network.serverListenIp },
-    { path: "network.data_plane.target_ip", value: network.targetIp },
-  ]
-  return texts.flatMap(({ path, value }) => (value === undefined ? [] : [{ path, value }]))
 }
 
 function lateAddresses(manifest: ManifestSpec): { path: string; value: string }[] {

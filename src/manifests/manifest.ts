@@ -27,6 +27,7 @@ import {
   type RoleSpec,
   targetPortDefault,
 } from "./spec.ts"
+import { variableIssues } from "./variables.ts"
 
 const rootKeys = [
   "api_version",
@@ -109,6 +110,9 @@ export function parseManifest(
     analyze: readBool(reading, postRun, "analyze") ?? false,
     diffBaseline: readText(reading, postRun, "diff_baseline"),
     places: reading.places,
+  }
+  for (const { path, message } of variableIssues(manifest)) {
+    reading.issues.push({ path, message, file: options.file, ...reading.places.get(path) })
   }
   return {
     manifest: reading.issues.length === 0 ? manifest : undefined,

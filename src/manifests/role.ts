@@ -58,7 +58,24 @@ const archNames: Readonly<Record<string, string>> = {
   amd64: "x64",
   x86_64: "x64",
   aarch64: "arm64",
+  "386": "ia32",
+  i386: "ia32",
+  x86: "ia32",
 }
+/** What Node calls the platforms that it runs on: nothing else can ever fit. */
+const osKnown = ["aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"]
+const archKnown = [
+  "arm",
+  "arm64",
+  "ia32",
+  "loong64",
+  "mips",
+  "mipsel",
+  "ppc64",
+  "riscv64",
+  "s390x",
+  "x64",
+]
 
 /** `seed` names those that run the original's program, which needs more said. */
 export function readRoles(
@@ -220,10 +237,30 @@ export function readGlobs(reading: Reading, section: Section, key: string): read
   return globs
 }
 
+function checkKnown(
+  reading: Reading,
+  section: Section,
+  field: {
+    readonly key: string
+    readonly value: string | undefined
+    readonly names: Readonly<Record<string, string>>
+    readonly known: readonly string[]
+  },
+): void {
+  const { key, value, names, known } = field
+  if (value === undefined || known.includes(names[value] ?? value)) return
+  const all = [...known, ...Object.keys(names)]
+  const guess = nearest(value, all)
+  const advice = guess === undefined ? `there are: ${all.join(", ")}` : `did you mean '${guess}'?`
+  report(reading, fieldAt(reading, section, key), `unknown ${key} '${value}'; ${advice}`)
+}
+
 function readNeeds(reading: Reading, role: Section): Needs {
   const section = readSection(reading, { section: role, key: "needs" }, needsKeys)
   const os = readText(reading, section, "os")?.toLowerCase()
   const arch = readText(reading, section, "arch")?.toLowerCase()
+  checkKnown(reading, section, { key: "os", value: os, names: osNames, known: osKnown })
+  checkKnown(reading, section, { key: "arch", value: arch, names: archNames, known: archKnown })
   const node = readText(reading, section, "node")
   const cores = readInt(reading, section, { key: "cores", min: 1, max: 100_000 })
   const memory = readText(reading, section, "memory")

@@ -26,7 +26,7 @@ export function constantsOf(
 }
 
 /** Every name that a text of this manifest may use. */
-export function variableNames(manifest: ManifestSpec, constants: Constants): readonly string[] {
+function variableNames(manifest: ManifestSpec, constants: Constants): readonly string[] {
   const perRole = manifest.roles.flatMap(({ name }) => [
     `roles.${name}.address`,
     `roles.${name}.node`,
@@ -42,7 +42,7 @@ export function withConstants(text: string, constants: Constants): string {
 }
 
 /** What is wrong with the variables of a text, if anything. */
-export function variableProblem(text: string, names: readonly string[]): string | undefined {
+function variableProblem(text: string, names: readonly string[]): string | undefined {
   const used = variablesIn(text)
   const unknown = used.names.find((name) => !names.includes(name))
   if (unknown !== undefined) {
@@ -61,4 +61,54 @@ export function rolesNamedIn(text: string): readonly string[] {
     const role = roleVariablePattern.exec(name)?.[1]
     return role === undefined ? [] : [role]
   })
+}
+
+/** Every text that may hold variables, with its path. */
+function* templates(manifest: ManifestSpec): Generator<readonly [path: string, text: string]> {
+  for (const role of manifest.roles) {
+    const path = `roles.${role.name}`
+    for (const [index, word] of (role.command ?? []).entries()) {
+      yield [role.command?.length === 1 ? `${path}.command` : `${path}.command[${index}]`, word]
+    }
+    if (role.args && "list" in role.args) {
+      for (const [index, word] of role.args.list.entries()) yield [`${path}.args[${index}]`, word]
+    } else if (role.args) {
+      for (const [key, value] of role.args.map) {
+        yield [`${path}.args.${key}`, key]
+        if (typeof value === "string") yield [`${path}.args.${key}`, value]
+      }
+    }
+    for (const [key, value] of role.env) yield [`${path}.env.${key}`, value]
+    const { host, port } = role.readiness ?? {}
+    if (host !== undefined) yield [`${path}.readiness.host`, host]
+    if (port !== undefined) yield [`${path}.readiness.port`, port]
+  }
+}
+
+/** Every mistake in the variables of a manifest: only its own words are needed, no cluster. */
+export function variableIssues(manifest: ManifestSpec): { path: string; message: string }[] {
+  const constants = constantsOf(manifest, { profilePath: manifest.profile?.path })
+  const issues: { path: string; message: string }[] = []
+  const report = (path: string, message: string): void => void issues.push({ path, message })
+  const names = variableNames(manifest, constants)
+  for (const [path, text] of templates(manifest)) {
+    const problem = variableProblem(text, names)
+    if (problem !== undefined) report(path, problem)
+  }
+  // Addresses are constants themselves, so they may name only what placement brings.
+  const placed = names.filter((name) => !constants.has(name))
+  for (const { path, value } of networkTexts(manifest)) {
+    const problem = variableProblem(value, placed)
+    if (problem !== undefined) report(path, problem)
+  }
+  return issues
+}
+
+/** Addresses of the data plane, where they are given. */
+export function networkTexts({ network }: ManifestSpec): { path: string; value: string }[] {
+  const texts = [
+    { path: "network.data_plane.server_listen_ip", value: network.serverListenIp },
+    { path: "network.data_plane.target_ip", value: network.targetIp },
+  ]
+  return texts.flatMap(({ path, value }) => (value === undefined ? [] : [{ path, value }]))
 }

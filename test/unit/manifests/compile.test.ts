@@ -356,7 +356,7 @@ test("unknown and broken variables are found before anything starts, at their pl
     args: {x: "\${run.ids}"}
     env: {A: "\${", B: "\${profile.path}"}
 `)
-  const { issues } = compile(text)
+  const { issues } = parseManifest(text, { file: "m.yaml", lenient: false })
   expect(issues.map(({ path, message }) => `${path}: ${message}`)).toEqual([
     "roles.client.command[1]: unknown variable '${roles.sever.address}'; did you mean '${roles.server.address}'?",
     "roles.client.args.x: unknown variable '${run.ids}'; did you mean '${run.id}'?",
@@ -365,9 +365,24 @@ test("unknown and broken variables are found before anything starts, at their pl
   ])
   expect(issues[0]).toMatchObject({ file: "m.yaml", line: 6, column: 18 })
   const circular = `${roles("  one: {command: x}\n")}network: {data_plane: {target_ip: "\${network.server_listen_ip}", server_listen_ip: 10.0.0.1}}\n`
-  expect(mistakes(circular)[0]).toMatch(
-    /^network\.data_plane\.target_ip: unknown variable '\$\{network\.server_listen_ip\}'/,
-  )
+  const [issue] = parseManifest(circular, { file: "m.yaml", lenient: false }).issues
+  expect(issue).toMatchObject({ path: "network.data_plane.target_ip", line: 5 })
+  expect(issue!.message).toMatch(/^unknown variable '\$\{network\.server_listen_ip\}'/)
+})
+
+test("an unknown key, a variable and a machine that is none are told in one round", () => {
+  const text = roles(`  server: {command: s, lief: 3, needs: {arch: amd46, os: linus}}
+  client: {command: [c, "\${run.idd}"]}
+`)
+  const { issues } = parseManifest(text, { file: "m.yaml", lenient: false })
+  expect(issues.map(({ path, line }) => `${line} ${path}`)).toEqual([
+    "4 roles.server.lief",
+    "4 roles.server.needs.arch",
+    "4 roles.server.needs.os",
+    "5 roles.client.command[1]",
+  ])
+  expect(issues[1]!.message).toBe("unknown arch 'amd46'; did you mean 'amd64'?")
+  expect(issues[2]!.message).toBe("unknown os 'linus'; did you mean 'linux'?")
 })
 
 test("whose address is used starts first; a circle is a mistake", () => {
