@@ -153,9 +153,10 @@ export const consensusMutants: readonly Mutant[] = [
   {
     id: "B-17c",
     what: "a new leader never ends the joint change that it found (etcd#12136)",
-    file: "src/consensus/core.ts",
-    find: "this.pendingConfIndex = this.log.lastIndex()",
-    replace: "this.pendingConfIndex = Number.MAX_SAFE_INTEGER",
+    file: "src/consensus/leader.ts",
+    find: "if (!config.autoLeave || !core.isLeader",
+    replace:
+      "if (core.log.termOrZero(core.pendingConfIndex) !== core.term) return\n  if (!config.autoLeave || !core.isLeader",
     tests: changes,
   },
   {
