@@ -11,7 +11,7 @@ const troupe = [process.execPath, join(root, "dist/troupe.js")]
 const mode = process.env["DEMO_MODE"] === "hosts" ? "hosts" : "loopback"
 const hasIperf = has("iperf3")
 const manifest = join(root, "config/examples", hasIperf ? "iperf3.yaml" : "throughput.yaml")
-const waitMs = 30_000
+const waitMs = 90_000
 
 interface DemoNode extends DemoHost {
   readonly data: string
@@ -69,14 +69,16 @@ interface Health {
   readonly leader?: string
 }
 
-let lastFailure: unknown
+let lastSeen: unknown
 
 function health(host: DemoHost): Health {
   try {
-    return JSON.parse(ask(host, "cluster", "health", "-o", "json")) as Health
+    const answer = JSON.parse(ask(host, "cluster", "health", "-o", "json")) as Health
+    lastSeen = answer
+    return answer
   } catch (error) {
     // Not up yet, or without a leader for a moment: asked again.
-    lastFailure = error
+    lastSeen = error
     return { survives: -1 }
   }
 }
@@ -87,7 +89,7 @@ async function until<T>(what: string, look: () => T | undefined): Promise<T> {
     const found = look()
     if (found !== undefined) return found
     if (Date.now() > deadline)
-      throw new Error(`waited ${waitMs / 1000} s for ${what}`, { cause: lastFailure })
+      throw new Error(`waited ${waitMs / 1000} s for ${what}`, { cause: lastSeen })
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
@@ -130,7 +132,8 @@ function verify(bundle: string): void {
 function bandwidth(bundle: string): string {
   const text = readFileSync(join(bundle, "analysis/summary.json"), "utf8")
   const found = /"bits_per_second": ([0-9.e+]+)/.exec(text)
-  return found ? `${(Number(found[1]) / 1e9).toFixed(2)} Gbit/s` : "no bandwidth in the summary"
+  if (!found) throw new Error(`nothing was measured: ${bundle} has no bandwidth in its summary`)
+  return `${(Number(found[1]) / 1e9).toFixed(2)} Gbit/s`
 }
 
 interface Shown {

@@ -28,6 +28,8 @@ export class Discovery {
   /** When a peer was announced last, by boot time. */
   readonly #told = new Map<string, number>()
   #off: string | undefined
+  /** Why multicast cannot work now; unlike `#off` this may change. */
+  #trouble: string | undefined
   #heardSomebody = false
   #startedAt = 0
 
@@ -40,8 +42,9 @@ export class Discovery {
   /** The mDNS parts for libp2p: none when it would be of no use, and then `state` says why. */
   async services(): Promise<MdnsFactory[]> {
     this.#startedAt = this.#parts.clock.boottime()
-    this.#off = await whyNoMdns(this.#options)
+    this.#off = whyOff(this.#options)
     if (this.#off !== undefined) return []
+    this.#trouble = await whyNoMulticast()
     const make = mdns({
       serviceTag: serviceTag(this.#options.cluster),
       interval: meshPeriods.mdnsQueryMs,
@@ -53,6 +56,13 @@ export class Discovery {
     const seeds = this.#options.seeds
     if (this.#off !== undefined) return { mdns: "off", reason: this.#off, seeds }
     const waited = this.#parts.clock.boottime() - this.#startedAt
+    if (!this.#heardSomebody && this.#trouble !== undefined) {
+      // The network may have come up since: looked at again, for the next one who asks.
+      void whyNoMulticast().then((trouble) => {
+        this.#trouble = trouble
+      })
+      return { mdns: "silent", reason: this.#trouble, seeds }
+    }
     if (this.#heardSomebody || waited < meshPeriods.mdnsSilentMs) return { mdns: "on", seeds }
     const seconds = Math.round(waited / 1000)
     const reason = `no other node of cluster ${this.#options.cluster} answered by mDNS in ${seconds} s; where multicast does not pass, use --join`
@@ -83,20 +93,20 @@ export class Discovery {
   }
 }
 
-async function whyNoMdns(options: MeshOptions): Promise<string | undefined> {
+function whyOff(options: MeshOptions): string | undefined {
   if (!options.mdns) return "mDNS is switched off"
   if (options.listen.every(isLoopback)) {
     return "this node listens on loopback only; use --listen to be found by other machines"
   }
-  const reachable = Object.values(networkInterfaces())
-    .flat()
-    .some((entry) => entry && !entry.internal && entry.family === "IPv4")
-  if (!reachable) return "this machine has no IPv4 address other than loopback"
-  return await whyNoMulticast()
+  return undefined
 }
 
 /** Binds as mDNS does and looks up the route, without sending: both fail in silence inside multicast-dns. */
 function whyNoMulticast(): Promise<string | undefined> {
+  const reachable = Object.values(networkInterfaces())
+    .flat()
+    .some((entry) => entry && !entry.internal && entry.family === "IPv4")
+  if (!reachable) return Promise.resolve("this machine has no IPv4 address other than loopback")
   return new Promise((resolve) => {
     const socket = createSocket({ type: "udp4", reuseAddr: true })
     const settle = (reason?: string) => {
@@ -104,12 +114,15 @@ function whyNoMulticast(): Promise<string | undefined> {
       socket.close()
       resolve(reason)
     }
-    socket.once("error", (error: NodeJS.ErrnoException) => {
+    const fail = (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") settle("another program holds UDP port 5353 for itself")
       else if (error.code === "ENETUNREACH") settle("no route for multicast (224.0.0.251)")
       else settle(`UDP port 5353 cannot be used: ${error.message}`)
-    })
-    socket.bind(5353, () => socket.connect(5353, "224.0.0.251", () => settle()))
+    }
+    socket.once("error", fail)
+    // Node hands the error of a connect to its callback, though its types know no argument there.
+    const connected = (error?: NodeJS.ErrnoException) => (error ? fail(error) : settle())
+    socket.bind(5353, () => socket.connect(5353, "224.0.0.251", connected))
   })
 }
 

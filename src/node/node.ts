@@ -94,6 +94,7 @@ class Node implements TroupeNode {
       factsOf: (peerId) => this.#facts.get(peerId),
       running: () => this.#worker.running(),
       leaderChanges: () => this.#leaderChanges,
+      term: () => this.#worker.term,
     })
   }
 

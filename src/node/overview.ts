@@ -22,6 +22,8 @@ export interface SoftKnowledge {
   factsOf(peerId: string): Facts | undefined
   running(): number
   leaderChanges(): number
+  /** Of the lease that this node holds; 0 without one. */
+  term(): number
 }
 
 export class Overview {
@@ -66,7 +68,7 @@ export class Overview {
       raftState: status ? raftStates[status.raftState] : "none",
       ...(leaderNode && { leader: leaderNode.name }),
       leaderId: leaderNode?.id ?? 0,
-      term: status?.term ?? 0,
+      term: status?.term ?? this.#soft.term(),
       commit: status?.commit ?? 0,
       applied: replica?.applied.index ?? 0,
       voters: named("voter"),
@@ -109,7 +111,7 @@ export class Overview {
       survives: leader?.survives ?? 0,
       copies: leader?.copies ?? 0,
       ...(this.#leaderName() !== undefined && { leader: this.#leaderName()! }),
-      term: replica?.term ?? 0,
+      term: replica?.term ?? this.#soft.term(),
       node: this.#context.options.name,
       cluster: this.#context.options.cluster,
       notes,
@@ -139,7 +141,7 @@ export class Overview {
         "no leader answers: most voters must be running and reachable; see 'troupe cluster list'",
       )
     }
-    if (this.#context.members().length <= 1) {
+    if (this.#context.members().length <= 1 && mesh.connectedPeers().length === 0) {
       const { mdns, reason, seeds } = mesh.discovery()
       const why =
         mdns === "on" ? "mDNS is on, nobody answered" : `mDNS is ${mdns}: ${reason ?? "unknown"}`

@@ -84,6 +84,11 @@ export class Worker {
     return isGood ? lease.leader : undefined
   }
 
+  /** The newest term that gave an order. */
+  get term(): number {
+    return this.#term
+  }
+
   /** Attempts that run here now. */
   running(): number {
     const builtins = [...this.#builtins.values()].filter((one) => !one.ending)
