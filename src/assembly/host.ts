@@ -5,7 +5,7 @@ import { hasTool } from "../keeper/index.ts"
 import type { HostFacts } from "../node/index.ts"
 import { freeBytes } from "../storage/index.ts"
 
-/** Programs that manifests ask for most; any other is looked up when a manifest names it on a node. */
+/** Programs that manifests ask for most; any other is looked for once a manifest has named it. */
 const knownTools = [
   "bash",
   "cipdip",
@@ -34,6 +34,7 @@ const knownTools = [
 const toolsFreshMs = 60_000
 
 export function thisHost(options: { data: string; path: string; now: () => number }): HostFacts {
+  const wanted = new Set(knownTools)
   let tools: readonly string[] = []
   let readAt = Number.NEGATIVE_INFINITY
   return {
@@ -45,9 +46,13 @@ export function thisHost(options: { data: string; path: string; now: () => numbe
     tools() {
       if (options.now() - readAt > toolsFreshMs) {
         readAt = options.now()
-        tools = knownTools.filter((tool) => hasTool(tool, options.path))
+        tools = [...wanted].toSorted().filter((tool) => hasTool(tool, options.path))
       }
       return tools
+    },
+    lookFor(names) {
+      for (const name of names) wanted.add(name)
+      readAt = Number.NEGATIVE_INFINITY
     },
     sample() {
       return {

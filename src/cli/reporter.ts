@@ -5,6 +5,7 @@ import { createLive } from "./live.ts"
 import { type Format, printItem } from "./output.ts"
 import { createNarrator, phaseChanges, progressLines } from "./progress.ts"
 import type { Session } from "./session.ts"
+import { safeLine } from "./width.ts"
 
 export interface Reporter {
   onEvent(this: void, event: RunEvent): void
@@ -32,6 +33,7 @@ export function createReporter(
   let phases: readonly Phase[] = []
   let lines: (() => string[]) | undefined
   let isPaused = false
+  const waits = new Set<string>()
   return {
     onEvent(event) {
       if (format === "jsonl") printItem(terminal, "RunEvent", event)
@@ -49,6 +51,7 @@ export function createReporter(
       } else if (!verbose) {
         for (const line of phaseChanges(phases, view.phases)) terminal.tell(line)
       }
+      if (!live) for (const line of newWaits(view, waits)) terminal.tell(line)
       phases = view.phases
     },
     tell(text) {
@@ -65,4 +68,20 @@ export function createReporter(
     },
     stop: () => live?.stop(),
   }
+}
+
+/** What the scheduler says of a task that a node fits. */
+const placedSoon = "is about to be placed"
+
+/** Tasks that no node fits, each reason once: otherwise a log would be silent until the run's timeout. */
+function newWaits(view: RunView, told: Set<string>): readonly string[] {
+  const lines: string[] = []
+  for (const { name, state, waiting } of view.tasks) {
+    if (state !== "pending" || waiting === undefined || waiting === placedSoon) continue
+    const line = `${name} waits: ${safeLine(waiting)}`
+    if (told.has(line)) continue
+    told.add(line)
+    lines.push(line)
+  }
+  return lines
 }

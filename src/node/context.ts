@@ -29,6 +29,8 @@ export interface NodeContext {
   /** Runs an operation at one named peer (or here), without looking for the leader. */
   callPeer(peer: PeerRef, op: string, body: unknown, options: CallOptions): Promise<unknown>
   job(peer: PeerRef, request: JobRequest, options: { signal: AbortSignal }): Promise<JobAnswer>
+  /** Looks for programs that a manifest asks for, from now on, and tells the leader what is here. */
+  lookForTools(tools: readonly string[]): Promise<void>
   /** Brings a blob here from any connected member. */
   fetch(digest: string, signal: AbortSignal): Promise<void>
 }

@@ -30,6 +30,8 @@ export interface TroupeNode extends NodeFace {
 }
 
 const factsMax = 4096
+/** Programs that a node looks for beside the usual ones. */
+const toolsMax = 512
 export function createNode(options: NodeOptions, parts: Parts): TroupeNode {
   return new Node(options, parts)
 }
@@ -86,6 +88,7 @@ class Node implements TroupeNode {
       call: (op, body, how) => this.#asking.call(op, body, how),
       callPeer: (peer, op, body, how) => this.#asking.callPeer(peer, op, body, how),
       job: (peer, request, how) => this.#job(peer, request, how),
+      lookForTools: (tools) => this.#lookForTools(tools),
       fetch: (digest, signal) => this.#fetch(digest, signal),
     }
     this.#worker = new Worker(this.#context)
@@ -111,6 +114,7 @@ class Node implements TroupeNode {
     }
     this.#boot = opened.boot
     await local.open()
+    this.#parts.host.lookFor(((await local.get("tools")) as string[] | undefined) ?? [])
     mesh.handle("/troupe/ctl/1", (from, payload, how) => this.#onCtl(from, payload, how.signal))
     mesh.handle("/troupe/job/1", (from, payload) => this.#onJob(from, payload))
     mesh.handle("/troupe/join/1", (from, payload) => this.#membership.handle(from, payload))
@@ -254,6 +258,10 @@ class Node implements TroupeNode {
     if (op === "holdBlobs") {
       return ctlAnswer.encode(await this.#holdBlobs(body as HoldBlobs, signal))
     }
+    if (op === "lookForTools") {
+      await this.#lookForTools((body as { tools: readonly string[] }).tools)
+      return ctlAnswer.encode(true)
+    }
     return ctlAnswer.encode(await this.#asking.call(op, body, { signal, principal, key, hops }))
   }
 
@@ -295,6 +303,15 @@ class Node implements TroupeNode {
       await this.#membership.retireReplica()
     }
     return answer
+  }
+
+  async #lookForTools(tools: readonly string[]): Promise<void> {
+    const { host, local } = this.#parts
+    const known = ((await local.get("tools")) as string[] | undefined) ?? []
+    const all = [...new Set([...known, ...tools])].slice(0, toolsMax)
+    if (all.length > known.length) await local.put("tools", all)
+    host.lookFor(all)
+    await this.#membership.refreshDeclaration()
   }
 
   async #fetch(digest: string, signal: AbortSignal): Promise<void> {

@@ -70,6 +70,7 @@ export interface OperationParts {
   conflicts(): ReadonlyMap<string, string>
 }
 
+const toolsMs = 1000
 /** Placements that travel with a submit; the rest follow by entries of their own. */
 const firstPlacementsMax = 256
 
@@ -107,6 +108,7 @@ async function submitRun(
 ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[]; copies: number }> {
   const { replica, context, leadership } = parts
   const { plan, warnings } = compile(parts, body)
+  await findTools(parts, plan, options.signal)
   const placements = context.parts.hold
     ? []
     : leadership.scheduler.placeFirst(plan, { ...leadership.placing(), budget: firstPlacementsMax })
@@ -202,6 +204,28 @@ function invalid(issues: readonly Issue[]): TroupeError<"ERR_MANIFEST_INVALID"> 
   return new TroupeError("ERR_MANIFEST_INVALID", `the manifest has ${count}`, { issues })
 }
 
+/** Nodes declare the usual programs only: for any other that a manifest needs, they are asked first. */
+async function findTools(parts: OperationParts, plan: Plan, signal: AbortSignal): Promise<void> {
+  const { context, replica, leadership } = parts
+  const members = readMembers(replica.tables)
+  const declared = new Set(members.flatMap((member) => member.tools))
+  const wanted = new Set(plan.groups.flatMap((group) => group.needs.tools ?? []))
+  const tools = [...wanted].filter((tool) => !declared.has(tool))
+  if (tools.length === 0) return
+  const limit = AbortSignal.any([
+    signal,
+    context.parts.clock.timeoutSignal(toolsMs, "asking for programs"),
+  ])
+  const asked = members.map(async (member) => {
+    if (member.id === replica.memberId) await context.lookForTools(tools)
+    else if (leadership.contacts().get(member.id)?.answered) {
+      await context.callPeer(member, "lookForTools", { tools }, { signal: limit })
+    }
+  })
+  // Who does not answer in time is asked by the next run; meanwhile `explain` says what it lacks.
+  await Promise.allSettled(asked)
+}
+
 async function planRun(
   parts: OperationParts,
   body: SubmitBody,
@@ -209,6 +233,7 @@ async function planRun(
 ): Promise<PlanView> {
   await parts.replica.readBarrier(options.signal)
   const { plan, warnings } = compile(parts, body)
+  await findTools(parts, plan, options.signal)
   const { leadership } = parts
   const { context } = parts
   const from = {

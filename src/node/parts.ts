@@ -303,6 +303,9 @@ export interface HostFacts {
   readonly arch: string
   readonly cores: number
   readonly memoryBytes: number
+  /** Programs on the PATH, of those that are looked for. */
   tools(): readonly string[]
+  /** From now on these are looked for too. */
+  lookFor(tools: readonly string[]): void
   sample(): { freeMemoryBytes: number; load1: number; diskFreeBytes: number }
 }

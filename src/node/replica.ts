@@ -237,7 +237,7 @@ export class Replica {
     const envelope = decodeFrame(frame)
     if (envelope.clusterId !== this.clusterId || envelope.to !== this.memberId) return
     const sender = this.peerOf(envelope.from)
-    if (sender && sender.peerId !== from) return
+    if (sender?.peerId !== from) return
     // Nobody speaks for another member, and a snapshot comes by its own stream.
     if (envelope.message.from !== envelope.from || envelope.message.type === "MsgSnap") return
     this.#input(() => this.#raft.step(envelope.message))

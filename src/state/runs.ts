@@ -149,7 +149,12 @@ export function timeOut(draft: Draft, id: string): ItemResult {
   if (open.length === 0) return stale(`run ${id} is being stopped already`)
   const names = open.map((group) => group.name).join(", ")
   const seconds = Math.round(run.plan.timeoutMs / 100) / 10
-  blame(run, "timed_out", `timed out: ${names} had not ended after ${seconds} s`)
+  // Who never found a node is not blamed for being slow.
+  const begun = open.some((group) =>
+    run.touched(group.name).some((task) => task.attempts.length > 0),
+  )
+  const what = begun ? "ended" : "been started on any node"
+  blame(run, "timed_out", `timed out: ${names} had not ${what} after ${seconds} s`)
   run.event("run-cancelling", { message: `timed out after ${seconds} s` })
   stopRoles(run, "timed_out", "the run timed out")
   return { ok: true, run: id }

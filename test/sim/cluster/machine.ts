@@ -173,6 +173,7 @@ export class Machine {
         cores: 4,
         memoryBytes: 8 * 2 ** 30,
         tools: () => ["sh"],
+        lookFor: () => undefined,
         sample: () => ({ freeMemoryBytes: 2 ** 30, load1: 0, diskFreeBytes: 2 ** 40 }),
       },
       loopDelay: () => 1,

@@ -16,7 +16,7 @@ import { VirtualClock } from "../../support/virtual-clock.ts"
 
 export const clusterId = "cluster-of-the-test"
 
-export const timing = timingFrom({ tickMs: 25, heartbeatMs: 100, electionMinMs: 500 })
+const timing = timingFrom({ tickMs: 25, heartbeatMs: 100, electionMinMs: 500 })
 
 export const founding: Command = {
   type: "genesis",
@@ -24,7 +24,7 @@ export const founding: Command = {
 }
 
 /** A gate that appends wait at. */
-export class Gate {
+class Gate {
   #open: PromiseWithResolvers<void> | undefined
   error: Error | undefined
   waiting = 0
@@ -123,6 +123,7 @@ export async function openReplica(start: Start): Promise<OneReplica> {
       cores: 1,
       memoryBytes: 1,
       tools: () => [],
+      lookFor: () => undefined,
       sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1 }),
     },
     loopDelay: () => 0,
@@ -163,7 +164,7 @@ export async function openReplica(start: Start): Promise<OneReplica> {
   }
 }
 
-export function peer(id: number): PeerRef {
+function peer(id: number): PeerRef {
   return { peerId: `peer-${id}`, addresses: [] }
 }
 
