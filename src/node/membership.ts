@@ -53,6 +53,7 @@ export class Membership {
   #roster: readonly Member[] = []
   #rosterIndex = -1
   #joining = false
+  #refreshing = false
   /** Between the decision to found and the open replica: nothing else may decide who we are. */
   #founding = false
   #forming: { cancel(): void } | undefined
@@ -148,10 +149,13 @@ export class Membership {
 
   /** The roster as of an index of the log, from a leader; what is older than the one here is not taken. */
   async learnRoster(members: readonly Member[], index: number): Promise<void> {
-    if (index <= this.#rosterIndex) return
-    this.#roster = members
-    this.#rosterIndex = index
-    await this.#parts.local.put("roster", { index, members } satisfies StoredRoster)
+    if (index > this.#rosterIndex) await this.#keepRoster({ index, members })
+  }
+
+  async #keepRoster(roster: StoredRoster): Promise<void> {
+    this.#roster = roster.members
+    this.#rosterIndex = roster.index
+    await this.#parts.local.put("roster", roster)
   }
 
   /** Called with every lease: a replica that the cluster goes on without is closed, and this node is a worker. Its data
@@ -341,6 +345,7 @@ export class Membership {
       void this.#leave(gone, [peer])
       return
     }
+    if (other === mine.clusterId) void this.#refreshRoster(peer)
     if (!other || other === mine.clusterId) return
     if (hello.startedAt === undefined) {
       if (hello.leaderPeer) void this.#approach(hello.leaderPeer)
@@ -428,10 +433,36 @@ export class Membership {
     }
   }
 
+  /** Somebody of this cluster whom the roster here does not name: it is old, perhaps older than the leader, whose orders
+   *  would be refused for ever. Members that it names are asked for a newer one, or, where none answers, the stranger. */
+  async #refreshRoster(stranger: PeerRef): Promise<void> {
+    const identity = this.#identity
+    const isKnown = this.members().some(({ peerId }) => peerId === stranger.peerId)
+    if (!identity || isKnown || this.#refreshing || this.#replica || this.#opening) return
+    this.#refreshing = true
+    try {
+      const signal = this.#limit(joinGiveUpMs, "asking for the roster")
+      const connected = new Set(this.#parts.mesh.connectedPeers())
+      const known = this.#roster.filter(({ peerId }) => connected.has(peerId))
+      for (const peer of [...known, stranger]) {
+        const answer = await this.#askToJoin(peer, signal)
+        if (this.#identity !== identity) return
+        const { clusterId, memberId } = identity
+        if (answer?.type !== "admitted" || answer.clusterId !== clusterId) continue
+        if (answer.memberId !== memberId) continue
+        await this.#keepRoster({ index: this.#rosterIndex, members: answer.members })
+        return
+      }
+    } catch (error) {
+      this.#parts.logger.debug("no newer roster", { error: String(error) })
+    } finally {
+      this.#refreshing = false
+    }
+  }
+
   async #adopt(admission: Admission): Promise<void> {
     // The admission says no index: the next roster of a leader is newer.
-    this.#rosterIndex = -1
-    await this.learnRoster(admission.members, 0)
+    await this.#keepRoster({ index: 0, members: admission.members })
     await this.#become({ clusterId: admission.clusterId, memberId: admission.memberId })
     this.#parts.logger.info("joined a cluster", {
       clusterId: admission.clusterId,

@@ -230,3 +230,27 @@ test("a voter that was replaced comes back as a worker, answers calls and runs t
   expect(finished.verdict).toBe("succeeded")
   expect(victim.keeper.starts.map(({ task }) => task)).toEqual(["only"])
 })
+
+test("a worker that slept while everybody changed is let in by the leader it never heard of", async () => {
+  const world = new World({ seed: 4 })
+  const founder = world.add({ number: 1 })
+  const sleeper = world.add({ number: 4, seeds: [1], voter: "never" })
+  founder.start()
+  sleeper.start()
+  await world.until("two members", minute, () => membersOf(founder).length === 2)
+  await world.pass(500)
+  sleeper.kill()
+  const others = [2, 3].map((number) => world.add({ number, seeds: [1] }))
+  for (const machine of others) machine.start()
+  await world.until("three voters", minute, () => {
+    const roles = membersOf(founder).map(({ role }) => role)
+    return roles.filter((role) => role === "voter").length === 3
+  })
+  await world.clock.drive(founder.stop())
+  await world.until("another leader", minute, () => others.find(leads))
+  founder.start()
+  sleeper.start()
+  await world.until("everybody in", minute, () => formed(world))
+  const status = await run(world, sleeper, "awake")
+  expect(status.entryNode).toBe(sleeper.name)
+})
