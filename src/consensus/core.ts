@@ -112,6 +112,9 @@ export class Core {
     if (applied > 0) this.log.appliedTo(applied, 0)
   }
 
+  /** While a snapshot waits to be written: the membership as of the entries applied before it. */
+  membershipApplied: Membership | undefined
+
   adoptMembership(membership: Membership): void {
     this.#setMembership(membership)
     this.trace?.(

@@ -144,6 +144,7 @@ function restore(core: Core, snapshot: Snapshot): boolean {
     log.commitTo(index)
     return false
   }
+  if (!log.hasSnapshotPending()) core.membershipApplied = core.membership
   log.restore(snapshot)
   const limits = core.config
   switchMembership(core, restoreConfState({ lastIndex: log.lastIndex(), limits }, confState))

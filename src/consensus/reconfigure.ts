@@ -1,17 +1,28 @@
 /** The membership changes: at the moment when the change is applied (C-34). */
 import type { Core } from "./core.ts"
-import { changeMembership, type Membership, voterIds } from "./membership.ts"
+import { changeMembership, confStateOf, type Membership, voterIds } from "./membership.ts"
 import { broadcastAppend, maybeSendAppend } from "./replicate.ts"
 import { type ConfChange, type ConfState, none } from "./types.ts"
 
 export function applyConfChange(core: Core, change: ConfChange | undefined): ConfState {
-  // While a snapshot waits to be written, only entries before it are applied: its configuration covers them (C-31).
-  if (change === undefined || core.log.hasSnapshotPending()) return core.confState()
+  if (core.log.hasSnapshotPending()) return applyBehindSnapshot(core, change)
+  if (change === undefined) return core.confState()
   const membership = changeMembership(
     { membership: core.membership, lastIndex: core.log.lastIndex(), limits: core.config },
     change,
   )
   return switchMembership(core, membership)
+}
+
+/** While a snapshot waits to be written, only entries before it are applied. Its membership, which the core already
+ *  follows, covers them; but the answer is stored beside the applied index, and a crash may still lose the snapshot
+ *  (C-30, C-31). */
+function applyBehindSnapshot(core: Core, change: ConfChange | undefined): ConfState {
+  const membership = core.membershipApplied ?? core.membership
+  if (change === undefined) return confStateOf(membership.config)
+  const from = { membership, lastIndex: core.log.lastIndex(), limits: core.config }
+  core.membershipApplied = changeMembership(from, change)
+  return confStateOf(core.membershipApplied.config)
 }
 
 export function switchMembership(core: Core, membership: Membership): ConfState {

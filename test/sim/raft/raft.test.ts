@@ -30,6 +30,11 @@ test.each([1, 2, 3, 4, 7])("clusters of %i hold them too", { timeout: minute }, 
   }
 })
 
+/** A change applied while a snapshot waited to be written told the membership of that snapshot; a crash then lost it. */
+test("a seed that once failed holds: 10455", { timeout: minute }, () => {
+  expect(runSimulation({ seed: 10_455, size: 5, steps: 5000 }).failure).toBeUndefined()
+})
+
 test("a seed decides everything", () => {
   const options = { seed: 42, size: 5, steps: 4000 }
   expect(runSimulation(options)).toEqual(runSimulation(options))
