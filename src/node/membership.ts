@@ -86,9 +86,11 @@ export class Membership {
     return this.#rosterIndex
   }
 
+  /** From the tables, or from a roster that is newer than they are. */
   members(): readonly Member[] {
     const replica = this.#replica
-    const members = replica ? readMembers(replica.tables) : []
+    const isOlder = !replica || this.#rosterIndex > replica.applied.index
+    const members = isOlder ? [] : readMembers(replica.tables)
     return members.length > 0 ? members : this.#roster
   }
 
@@ -163,8 +165,7 @@ export class Membership {
   async retireReplica(): Promise<void> {
     const replica = this.#replica
     if (!replica || this.#opening || replica.leader !== 0) return
-    const tables = readMembers(replica.tables)
-    const members = this.#rosterIndex > replica.applied.index ? this.#roster : tables
+    const members = this.members()
     if (members.find(({ id }) => id === replica.memberId)?.role !== "worker") return
     this.#parts.logger.info("no longer a replica", { memberId: replica.memberId })
     await this.learnRoster(members, replica.applied.index)
@@ -433,24 +434,26 @@ export class Membership {
     }
   }
 
-  /** Somebody of this cluster whom the roster here does not name: it is old, perhaps older than the leader, whose orders
-   *  would be refused for ever. Members that it names are asked for a newer one, or, where none answers, the stranger. */
+  /** Somebody of this cluster whom neither roster nor tables here name: they are old, perhaps older than the leader, whose
+   *  orders and frames would be refused for ever. Members that it names are asked for a newer one, or, where none answers, the stranger. */
   async #refreshRoster(stranger: PeerRef): Promise<void> {
     const identity = this.#identity
-    const isKnown = this.members().some(({ peerId }) => peerId === stranger.peerId)
-    if (!identity || isKnown || this.#refreshing || this.#replica || this.#opening) return
+    const known = this.members()
+    const isKnown = known.some(({ peerId }) => peerId === stranger.peerId)
+    if (!identity || isKnown || this.#refreshing) return
     this.#refreshing = true
     try {
       const signal = this.#limit(joinGiveUpMs, "asking for the roster")
       const connected = new Set(this.#parts.mesh.connectedPeers())
-      const known = this.#roster.filter(({ peerId }) => connected.has(peerId))
-      for (const peer of [...known, stranger]) {
+      for (const peer of [...known.filter(({ peerId }) => connected.has(peerId)), stranger]) {
         const answer = await this.#askToJoin(peer, signal)
         if (this.#identity !== identity) return
         const { clusterId, memberId } = identity
         if (answer?.type !== "admitted" || answer.clusterId !== clusterId) continue
         if (answer.memberId !== memberId) continue
-        await this.#keepRoster({ index: this.#rosterIndex, members: answer.members })
+        // As of the entry that admits us again: later than anything that this node has seen.
+        const index = Math.max(this.#rosterIndex, this.#replica?.applied.index ?? 0) + 1
+        await this.#keepRoster({ index, members: answer.members })
         return
       }
     } catch (error) {

@@ -254,3 +254,34 @@ test("a worker that slept while everybody changed is let in by the leader it nev
   const status = await run(world, sleeper, "awake")
   expect(status.entryNode).toBe(sleeper.name)
 })
+
+test("a replaced voter comes back under a leader it never heard of", async () => {
+  const world = new World({ seed: 6 })
+  const timing = { replaceVoterMs: 3000 }
+  for (const number of [1, 2, 3]) {
+    const seeds = [1, 2, 3].filter((other) => other < number)
+    world.add({ number, seeds, timing }).start()
+  }
+  const first = await world.until("one cluster", minute, () => formed(world))
+  const victim = world.machines.find((machine) => machine !== first)!
+  victim.kill()
+  const stranger = world.add({ number: 4, seeds: [1, 2, 3], timing })
+  stranger.start()
+  const isVoter = (): boolean =>
+    membersOf(stranger).some(({ peerId, role }) => peerId === stranger.peerId && role === "voter")
+  await world.until("the stranger to vote", minute, isVoter)
+  // With the other one down it is the stranger whom the leader hands over to.
+  const leader = await world.until("a leader", minute, () => world.machines.find(leads))
+  const other = world.machines.find((one) => ![victim, stranger, leader].includes(one))!
+  if (leader !== stranger) {
+    other.kill()
+    await world.pass(500)
+    await world.clock.drive(leader.stop())
+    leader.start()
+    other.start()
+  }
+  await world.until("the stranger to lead", minute, () => leads(stranger))
+  victim.start()
+  await world.until("everybody in", minute, () => formed(world))
+  expect(leads(stranger)).toBe(true)
+})
