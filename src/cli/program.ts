@@ -207,21 +207,21 @@ function addCluster(program: Command, does: Does): void {
 
 function addBundle(program: Command, does: Does): void {
   const bundle = program.command("bundle").description("bundles on this machine's disk")
-  bundle
+  const verify = bundle
     .command("verify")
     .description("check a bundle's files against its hashes")
     .argument("<path>", "the bundle's directory")
-    .option("--json", "as JSON")
+    .option("--json", "as JSON in the original's form")
     .option("--skip-hashes", "do not hash the files")
     .option("--skip-pcaps", "do not look for packet captures")
     .option("--strict [bool]", "also require manifest_resolved.yaml", truth, true)
-    .action(does(async () => (await import("./commands/bundle.ts")).verify))
-  bundle
+  withOutput(verify).action(does(async () => (await import("./commands/bundle.ts")).verify))
+  const info = bundle
     .command("info")
     .description("show what a bundle says of its run")
     .argument("<path>", "the bundle's directory")
-    .option("--json", "as JSON")
-    .action(does(async () => (await import("./commands/bundle.ts")).info))
+    .option("--json", "as JSON in the original's form")
+  withOutput(info).action(does(async () => (await import("./commands/bundle.ts")).info))
 }
 
 function withOutput(command: Command): Command {
