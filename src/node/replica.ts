@@ -73,6 +73,8 @@ export type ReplicaParts = Parts & ReplicaStores
 
 const logLimitsDefault: LogLimits = { snapshotBytes: 64 << 20, entriesKept: 10_000 }
 const readsMax = 10_000
+const hintTurnMs = 25
+const hintJitterMs = 5
 
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
 export class Replica {
@@ -346,11 +348,16 @@ export class Replica {
   /** The leader's process is surely dead: no connection is left and a redial was refused. One hint a term. */
   leaderIsDead(): void {
     if (this.#leader === 0 || this.isLeading() || this.#hintedTerm === this.#term) return
+    const dead = this.#leader
     this.#hintedTerm = this.#term
     this.#input(() => this.#raft.forgetLeader())
-    if (!this.#applied.confState.voters.includes(this.memberId)) return
+    const survivors = this.#applied.confState.voters.filter((id) => id !== dead)
+    const rank = survivors.indexOf(this.memberId)
+    if (rank < 0) return
     const term = this.#term
-    this.#parts.clock.after(this.#parts.random.next() * 20, () => {
+    // The survivors notice within a millisecond of each other: in turns they do not split the vote.
+    const wait = rank * hintTurnMs + this.#parts.random.next() * hintJitterMs
+    this.#parts.clock.after(wait, () => {
       if (this.#leader === 0 && this.#term === term) this.#input(() => this.#raft.campaign())
     })
   }

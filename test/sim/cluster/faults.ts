@@ -75,18 +75,21 @@ export class Faults {
       ? this.#random.between(1, 800)
       : this.#random.between(800, 9000)
     this.#touch([victim], ms + 3000)
-    if (this.#random.chance(0.2)) void victim.stop()
+    let gone: Promise<unknown> = Promise.resolve()
+    if (this.#random.chance(0.2)) gone = victim.stop()
     else victim.kill()
     // One data directory in a while is deleted, never while another member is not whole yet.
     const isWiped = this.#options.wipes && this.#random.chance(0.15) && this.#isWhole(victim)
-    clock.after(ms, () => {
+    const restart = (): void => {
       if (victim.running) return
       if (isWiped) {
         this.#world.note(`${victim.name} is wiped`)
         victim.wipe()
       }
       victim.start()
-    })
+    }
+    // One that was asked to stop may still be handing over: it starts again when it is gone.
+    clock.after(ms, () => void gone.then(restart))
   }
 
   /** Everybody else runs, follows one leader and holds what it holds. */
