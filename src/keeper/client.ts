@@ -68,6 +68,7 @@ export class KeeperClient {
     this.#retry?.cancel()
     this.#connection?.close()
     this.#connection = undefined
+    // Whoever waits for that connection hears why it failed.
     await this.#connecting?.catch(() => undefined)
   }
 
