@@ -20,6 +20,7 @@ export class Ledger {
   readonly #book: Book
   readonly #parts: LedgerParts
   #rewriting = false
+  #noted: Promise<void> = Promise.resolve()
 
   constructor(book: Book, parts: LedgerParts) {
     this.#book = book
@@ -35,7 +36,15 @@ export class Ledger {
   /** For what may be told before it is durable, because a restart finds it out again. */
   note(record: JournalRecord): void {
     this.#book.apply(record)
-    this.#parts.journal.append(record).catch(() => this.#mendSoon())
+    this.#noted = this.#parts.journal.append(record)
+    this.#noted.catch(() => this.#mendSoon())
+  }
+
+  /** Resolves when everything that was noted is durable; ERR_KEEPER when it cannot be. */
+  async settled(): Promise<void> {
+    await this.#noted.catch((error: Error) => {
+      throw refuseKeeper(`its journal cannot be written: ${error.message}`)
+    })
   }
 
   /** Resolves when it is durable; ERR_KEEPER when it cannot be. */

@@ -252,7 +252,7 @@ export class Supervisor {
     this.#watch = undefined
   }
 
-  /** Of an attempt that never came: its Start is refused from now on. */
+  /** Resolves when the order is durable. Of an attempt that never came: its Start is refused from now on. */
   async end(target: Target, stop: Omit<Stop, "at">): Promise<void> {
     const attempt = this.#book.find(target)
     if (!attempt) {
@@ -262,6 +262,7 @@ export class Supervisor {
       return
     }
     this.#stop(attempt, { at: this.#parts.clock.now(), ...stop })
+    await this.#ledger.settled()
   }
 
   #stop(attempt: Attempt, stop: Stop): void {

@@ -68,7 +68,7 @@ test("a stop that a keeper's death interrupted is finished by the next one", asy
   const { order } = await run(scripts.ignoresTerm, readyBy("deaf"))
   const { pid } = await node.reached(order, "ready")
   const job = { pid: pid!, ticks: readStat(pid!)!.ticks }
-  await node.port.end({ ...order, graceMs: 400, reason: "told to" })
+  await node.port.end({ ...order, graceMs: 2500, reason: "told to" })
   await world.killKeeper()
   const ending = await node.ending(order)
   expect(ending).toMatchObject({ outcome: "unknown", stopped: true })
