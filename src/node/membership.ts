@@ -10,7 +10,8 @@ import {
 import { readCluster, readMembers } from "../state/index.ts"
 import { decodeFrame, type Hello, type JoinAnswer, joinAnswer, joinRequest } from "../wire/index.ts"
 import type { ByteStream, Parts } from "./parts.ts"
-import { Replica, type ReplicaEvents } from "./replica.ts"
+import { Replica } from "./replica.ts"
+import type { ReplicaEvents } from "./replica-options.ts"
 import { serveSnapshot } from "./snapshots.ts"
 import type { NodeOptions } from "./options.ts"
 

@@ -1,15 +1,82 @@
-/** How a replica begins: its founding entry, and tables that agree with its log. */
-import { type ConfChange, encodeConfChange, type Entry } from "../consensus/index.ts"
+/** How a replica begins: its founding entry, a core over its log, and tables that agree with it. */
+import {
+  type ConfChange,
+  createMemoryStorage,
+  createRaft,
+  encodeConfChange,
+  type Entry,
+  type MemoryStorage,
+  type Raft,
+} from "../consensus/index.ts"
+import { TroupeError } from "../schema/index.ts"
 import { type AppliedMark, encodeEntry, entryVersion, type LogMark } from "../wire/index.ts"
-import type { ReplicaOptions, ReplicaParts } from "./replica.ts"
+import type { ReplicaOptions, ReplicaParts } from "./replica-options.ts"
 
-export const emptyMark: LogMark = {
+const emptyMark: LogMark = {
   index: 0,
   term: 0,
   confState: { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false },
 }
 
-export function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
+/** Log, core and tables' mark, repaired where the tables are behind or broken. Throws ERR_LOG_CORRUPT. */
+export async function openCore(
+  options: ReplicaOptions,
+  parts: ReplicaParts,
+): Promise<{ raft: Raft; memory: MemoryStorage; applied: LogMark }> {
+  const { clusterId, memberId, timing } = options
+  const log = await parts.log.open({ clusterId, memberId })
+  const mark = await openTables(parts, log.mark)
+  if (options.genesis && log.hardState.term === 0 && log.entries.length === 0) {
+    const founding = foundingEntry(options, parts)
+    const hardState = { term: 1, vote: 0, commit: 1 }
+    await parts.log.append({ hardState, entries: [founding] })
+    log.hardState = hardState
+    log.entries = [founding]
+  }
+  const applied: LogMark = mark ?? emptyMark
+  const memory = createMemoryStorage({
+    hardState: { ...log.hardState, commit: Math.max(log.hardState.commit, applied.index) },
+    confState: applied.confState,
+    mark: log.mark,
+    entries: log.entries,
+  })
+  const last = log.mark.index + log.entries.length
+  // What a lagging follower is sent: the snapshot on disk, which may be newer than where the log begins. One past the
+  // log's end was received just before a crash: the leader sends it again.
+  const snapshot = await parts.snapshots.latest()
+  if (snapshot && snapshot.index <= last) memory.createSnapshot(snapshot)
+  if (applied.index > last) {
+    throw new TroupeError(
+      "ERR_LOG_CORRUPT",
+      `the tables are at index ${applied.index} but the log ends at ${last}: entries that were durable are gone; ` +
+        "move the data directory away and start again to rejoin as a new member",
+      { file: "raft/wal", offset: 0, reason: "log ends before the applied index" },
+    )
+  }
+  const raft = createRaft(
+    {
+      id: memberId,
+      electionTicks: timing.electionTicks,
+      heartbeatTicks: timing.heartbeatTicks,
+      applied: applied.index,
+      asyncStorageWrites: true,
+      maxSizePerMsg: 256 << 10,
+      maxCommittedSizePerReady: 1 << 20,
+      maxUncommittedEntriesSize: 16 << 20,
+      maxInflightMsgs: 64,
+      maxInflightBytes: 4 << 20,
+      checkQuorum: true,
+      preVote: true,
+      stepDownOnRemoval: true,
+      disableConfChangeValidation: false,
+      random: () => parts.random.next(),
+    },
+    memory,
+  )
+  return { raft, memory, applied }
+}
+
+function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
   const context = encodeEntry({
     version: entryVersion,
     at: parts.clock.now(),
@@ -24,7 +91,7 @@ export function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Ent
 }
 
 /** Tables that are broken or behind the log's start are made again from the newest snapshot. */
-export async function openTables(
+async function openTables(
   parts: ReplicaParts,
   logMark: LogMark,
 ): Promise<AppliedMark | LogMark | undefined> {

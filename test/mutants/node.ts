@@ -8,7 +8,7 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-01b",
     what: "the vote is not persisted: the driver leaves it out of the batch",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-log.ts",
     find: "vote: message.vote ?? 0, commit",
     replace: "vote: 0, commit",
     tests: unit("node/replica"),
@@ -16,7 +16,7 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-08b",
     what: "the driver answers before its batch is durable",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-log.ts",
     find: "      await durable\n",
     replace: "      void durable.then(() => undefined)\n",
     tests: promises,
@@ -24,7 +24,7 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-13b",
     what: "a snapshot's rows are installed with the membership from before",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-tables.ts",
     find: "this.#applied = meta",
     replace: "this.#applied = { ...meta, confState: this.#applied.confState }",
     tests: unit("node/snapshot-membership"),
@@ -32,9 +32,9 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-23b",
     what: "a snapshot's mark overtakes rows that are on their way to the disk",
-    file: "src/node/replica.ts",
-    find: "await this.#write(() => this.#parts.tables.write([], applied, { sync: true }))",
-    replace: "await this.#parts.tables.write([], applied, { sync: true })",
+    file: "src/node/replica-tables.ts",
+    find: "await this.#write(() => this.#stores.tables.write([], applied, { sync: true }))",
+    replace: "await this.#stores.tables.write([], applied, { sync: true })",
     tests: promises,
   },
   {
@@ -48,7 +48,7 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-25d",
     what: "a member whose log is gone goes on from its tables",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-start.ts",
     find: "if (applied.index > last) {",
     replace: "if (applied.index > last + Number.MAX_SAFE_INTEGER) {",
     tests: promises,
@@ -81,14 +81,14 @@ export const nodeMutants: readonly Mutant[] = [
     id: "B-27",
     what: "a leader's heartbeats go on while its disk hangs (hashicorp#503)",
     file: "src/node/replica.ts",
-    find: "if (!this.#isDiskStalled()) this.#input(() => this.#raft.tick())",
+    find: "if (!this.#log.isStalled()) this.#input(() => this.#raft.tick())",
     replace: "this.#input(() => this.#raft.tick())",
     tests: promises,
   },
   {
     id: "B-29b",
     what: "the driver swallows the error of a write (dragonboat#409)",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-log.ts",
     find: "      await durable\n",
     replace: "      await durable.catch(() => undefined)\n",
     tests: promises,

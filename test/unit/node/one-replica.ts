@@ -1,7 +1,8 @@
 /** One replica over simulated stores whose log can be held, and what it sends. */
 import type { ConfState, Message } from "../../../src/consensus/index.ts"
 import type { Mesh, Parts, TableStore } from "../../../src/node/index.ts"
-import { Replica, type ReplicaEvents, type ReplicaOptions } from "../../../src/node/replica.ts"
+import { Replica } from "../../../src/node/replica.ts"
+import type { ReplicaEvents, ReplicaOptions } from "../../../src/node/replica-options.ts"
 import { timingFrom } from "../../../src/node/index.ts"
 import { silentLogger } from "../../../src/platform/index.ts"
 import type { PeerRef } from "../../../src/schema/index.ts"

@@ -1,0 +1,77 @@
+/** What raft wants on disk: one batch after the other, each answered only when it is durable. */
+import type { Entry, HardState, MemoryStorage, Message, Snapshot } from "../consensus/index.ts"
+import type { Clock } from "../platform/index.ts"
+import type { LogMark } from "../wire/index.ts"
+import type { LogStore } from "./parts.ts"
+
+export interface LogDriverInput {
+  readonly log: LogStore
+  readonly memory: MemoryStorage
+  readonly clock: Clock
+  /** A write that takes longer stalls the core's clock. */
+  readonly stallMs: number
+  /** A snapshot's rows go into the tables before anything answers for it. */
+  install(meta: LogMark): Promise<void>
+  /** Runs `work` and then the pump. */
+  input(work: () => void): void
+  deliver(response: Message): void
+  failed(error: Error): void
+}
+
+export class LogDriver {
+  readonly #input: LogDriverInput
+  #storing: Promise<void> = Promise.resolve()
+  /** Boot-time clock of each batch that is not durable yet, oldest first. */
+  readonly #pendingSince: number[] = []
+
+  constructor(input: LogDriverInput) {
+    this.#input = input
+  }
+
+  isStalled(): boolean {
+    const { clock, stallMs } = this.#input
+    const [oldest] = this.#pendingSince
+    return oldest !== undefined && clock.boottime() - oldest > stallMs
+  }
+
+  /** Responses are stepped only after the batch is durable; batches are in order. */
+  store(message: Message): void {
+    const { entries = [], snapshot, responses = [] } = message
+    const hasState = (message.term ?? 0) > 0 || (message.commit ?? 0) > 0 || (message.vote ?? 0) > 0
+    const hardState = hasState
+      ? { term: message.term ?? 0, vote: message.vote ?? 0, commit: message.commit ?? 0 }
+      : undefined
+    this.#pendingSince.push(this.#input.clock.boottime())
+    const durable = this.#input.log.append({ hardState, entries, snapshot: snapshot?.meta })
+    const store = async (): Promise<void> => {
+      await durable
+      this.#pendingSince.shift()
+      if (snapshot) await this.#input.install(snapshot.meta)
+      this.#input.input(() => {
+        this.#remember({ entries, hardState, snapshot })
+        for (const response of responses) this.#input.deliver(response)
+      })
+    }
+    // Chained: a snapshot's installation must end before a later batch answers.
+    durable.catch(() => undefined) // Reported through the chain below.
+    this.#storing = this.#storing.then(store)
+    this.#storing.catch((error: Error) => this.#input.failed(error))
+  }
+
+  /** The core reads what is durable from memory. */
+  #remember(batch: {
+    readonly entries: readonly Entry[]
+    readonly hardState: HardState | undefined
+    readonly snapshot: Snapshot | undefined
+  }): void {
+    const { memory } = this.#input
+    if (batch.snapshot) memory.applySnapshot(batch.snapshot)
+    if (batch.entries.length > 0) memory.append(batch.entries)
+    if (batch.hardState) memory.setHardState(batch.hardState)
+  }
+
+  /** Ends when everything that was handed in has ended, well or badly. */
+  async settled(): Promise<void> {
+    await this.#storing.catch(() => undefined) // Already told by failed.
+  }
+}

@@ -1,0 +1,47 @@
+/** Messages of one replica on their way to its peers. */
+import type { Message } from "../consensus/index.ts"
+import type { PeerRef } from "../schema/index.ts"
+import { encodeFrame } from "../wire/index.ts"
+import type { Parts, ReplicaStores } from "./parts.ts"
+import { createSnapshotSender } from "./snapshots.ts"
+
+export interface OutboxInput {
+  readonly parts: Parts & ReplicaStores
+  readonly clusterId: string
+  readonly memberId: number
+  peerOf(id: number): PeerRef | undefined
+  /** An append was dropped: the follower's progress must not stay optimistic. */
+  unreachable(id: number): void
+  snapshotSent(id: number, ok: boolean): void
+}
+
+export type Outbox = (message: Message) => void
+
+/** Frames go at once or not at all; a snapshot has a stream of its own. */
+export function createOutbox(input: OutboxInput): Outbox {
+  const { parts, clusterId, memberId } = input
+  const frame = (message: Message): Uint8Array =>
+    encodeFrame({
+      version: 1,
+      clusterId,
+      incarnation: 0,
+      to: message.to,
+      from: memberId,
+      message,
+    })
+  const sendSnapshot = createSnapshotSender(parts, frame)
+  const ship = async (peer: PeerRef, message: Message): Promise<void> => {
+    input.snapshotSent(message.to, await sendSnapshot(peer, message))
+  }
+  return (message) => {
+    const peer = input.peerOf(message.to)
+    if (!peer) return
+    if (message.type === "MsgSnap") {
+      void ship(peer, message)
+      return
+    }
+    if (!parts.mesh.sendFrame(peer, frame(message)) && message.type === "MsgApp") {
+      queueMicrotask(() => input.unreachable(message.to))
+    }
+  }
+}
