@@ -20,6 +20,7 @@ export interface Attempt {
   /** Place in `list`. */
   readonly order: number
   process?: ProcessId
+  cgroup?: string | undefined
   startedAt?: number
   readyAt?: number
   stop?: Stop
@@ -166,6 +167,7 @@ function change(attempt: Attempt, record: Change): void {
     case "started":
       attempt.process = { pid: record.pid, ticks: record.ticks }
       attempt.startedAt = record.at
+      attempt.cgroup = record.cgroup
       return
     case "ready":
       attempt.readyAt = record.at
@@ -180,11 +182,12 @@ function change(attempt: Attempt, record: Change): void {
 }
 
 function recordsOf(attempt: Attempt): JournalRecord[] {
-  const { spec, nonce, bootId, acceptedAt, process, startedAt, readyAt, stop, ending } = attempt
+  const { spec, nonce, bootId, acceptedAt, process, cgroup, startedAt, readyAt, stop, ending } =
+    attempt
   const target = { run: spec.run, task: spec.task, fence: spec.fence }
   const records: JournalRecord[] = [{ type: "accepted", spec, nonce, bootId, at: acceptedAt }]
   if (process && startedAt !== undefined) {
-    records.push({ type: "started", ...target, ...process, at: startedAt })
+    records.push({ type: "started", ...target, ...process, at: startedAt, cgroup })
   }
   if (readyAt !== undefined) records.push({ type: "ready", ...target, at: readyAt })
   if (stop) records.push({ type: "stopping", ...target, ...stop })

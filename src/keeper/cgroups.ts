@@ -1,5 +1,7 @@
 /** A cgroup for each job where this host lets us make one: nothing that the job starts can leave it. */
+import { randomBytes } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 
 export type CgroupKind = "cgroup2" | "freezer" | "pids"
@@ -10,19 +12,33 @@ interface Root {
   readonly directory: string
 }
 
-export interface Cgroups {
+/** All cgroups of one keeper: `home` is its own, the others stand in `base`. */
+export interface Cage {
   readonly kind: CgroupKind
-  /** Path of one job's cgroup; the same after a restart of the keeper. */
+  readonly home: string
+  readonly base: string
+}
+
+export interface Cgroups {
+  readonly cage: Cage
+  /** Processes that start others: they stand in a job's cgroup for a moment and are no part of the job. */
+  readonly staff: Set<number>
+  /** Makes a new one and moves this process into it: what it forks is born there, and nothing can slip out before it is
+   *  moved. Answers its name. The kernel takes some 10 ms for the first such move in a while. */
+  enter(): Promise<string>
+  /** Back to where this process was started. */
+  leave(): void
   pathOf(name: string): string
-  /** Makes it and runs `work` with this process inside: what it forks is born there, and nothing can slip out before
-   *  it is moved. False when that is refused: `work` ran outside, session and group must do. */
-  around(path: string, work: () => void): boolean
-  /** Pids inside, descendants of a nested cgroup included. */
+  /** The name of the one that holds this process. */
+  holding(pid: number): string | undefined
+  /** Pids inside, descendants of a nested cgroup included, staff left out. */
   members(path: string): number[]
   /** KILL to all at once, so that nothing forks away meanwhile. */
   kill(path: string): void
-  /** Removes it; false while something runs in it. */
+  /** Removes it; false while something of the job runs in it. */
   remove(path: string): boolean
+  /** Removes all that are empty. */
+  sweep(): void
   /** Removes the folder that holds them, unless something is still in it. */
   close(): void
 }
@@ -32,7 +48,7 @@ export function findCgroups(name: string, only?: string): Cgroups | undefined {
   for (const root of candidates()) {
     if (only !== undefined && root.kind !== only) continue
     const base = join(root.directory, name)
-    if (isUsable(root, base)) return cgroupsIn(root, base)
+    if (isUsable(root, base)) return openCgroups({ kind: root.kind, home: root.directory, base })
   }
   return undefined
 }
@@ -104,42 +120,50 @@ function moveTo(place: string): boolean {
   return true
 }
 
-function cgroupsIn({ kind, directory: home }: Root, base: string): Cgroups {
+/** Those of a keeper, for it and for its further spawners. */
+export function openCgroups(cage: Cage): Cgroups {
+  const { kind, home, base } = cage
+  const staff = new Set([process.pid])
+  // Jobs that are over, while a spawner still stands in their cgroup.
+  const left = new Set<string>()
+  const members = (path: string) => membersOf(path).filter((pid) => !staff.has(pid))
+  const remove = (path: string) => {
+    for (const one of left) if (one === path || removeTree(one)) left.delete(one)
+    if (removeTree(path)) return true
+    if (members(path).length > 0) return false
+    left.add(path)
+    return true
+  }
   return {
-    kind,
+    cage,
+    staff,
+    members,
+    remove,
+    async enter() {
+      const name = randomBytes(8).toString("hex")
+      const path = join(base, name)
+      await mkdir(path, { recursive: true })
+      await writeFile(join(path, "cgroup.procs"), String(process.pid))
+      return name
+    },
+    leave: () => void moveTo(home),
     pathOf: (name) => join(base, name),
-    around: (path, work) => runInside(path, home, work),
-    members: (path) => membersOf(path),
+    holding: (pid) => childrenOf(base).find((name) => membersOf(join(base, name)).includes(pid)),
     kill(path) {
-      const members = membersOf(path)
-      if (members.length === 0) return
-      if (members.includes(process.pid)) killListed(path)
+      const all = membersOf(path)
+      if (all.length === 0) return
+      if (all.some((pid) => staff.has(pid))) killListed(members(path))
       else if (kind === "cgroup2") writeIfThere(join(path, "cgroup.kill"), "1")
       else if (kind === "freezer") killFrozen(path)
-      else killListed(path)
+      else killListed(all)
     },
-    remove: (path) => removeTree(path),
+    sweep() {
+      for (const name of childrenOf(base)) removeTree(join(base, name))
+    },
     close() {
       removeTree(base)
     },
   }
-}
-
-function runInside(path: string, home: string, work: () => void): boolean {
-  try {
-    mkdirSync(path, { recursive: true })
-    moveTo(path)
-  } catch {
-    // The host took the right away since the start.
-    work()
-    return false
-  }
-  try {
-    work()
-  } finally {
-    moveTo(home)
-  }
-  return true
 }
 
 function membersOf(path: string): number[] {
@@ -152,29 +176,30 @@ function membersOf(path: string): number[] {
 }
 
 function nested(path: string): string[] {
-  let children: string[]
+  return [path, ...childrenOf(path).flatMap((name) => nested(join(path, name)))]
+}
+
+function childrenOf(path: string): string[] {
   try {
-    children = readdirSync(path, { withFileTypes: true })
+    return readdirSync(path, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
-      .map((entry) => join(path, entry.name))
+      .map((entry) => entry.name)
   } catch {
     // Never made, or removed.
     return []
   }
-  return [path, ...children.flatMap(nested)]
 }
 
 // Frozen, nothing in it can fork between the listing and the kill; pending KILLs act when it thaws.
 function killFrozen(path: string): void {
   const state = join(path, "freezer.state")
   writeIfThere(state, "FROZEN")
-  killListed(path)
+  killListed(membersOf(path))
   writeIfThere(state, "THAWED")
 }
 
-function killListed(path: string): void {
-  for (const pid of membersOf(path)) {
-    if (pid === process.pid) continue
+function killListed(pids: readonly number[]): void {
+  for (const pid of pids) {
     try {
       process.kill(pid, "SIGKILL")
     } catch (error) {

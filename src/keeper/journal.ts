@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, copyFileSync 
 import { type FileHandle, open } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { type Codec, decode, encode, struct, text, uint, union } from "../lib/index.ts"
+import { type Codec, decode, encode, optional, struct, text, uint, union } from "../lib/index.ts"
 import { endingCodec, specCodec, targetFields } from "./protocol.ts"
 
 /** Append cases and optional fields at the end, never reorder: an older journal must stay readable. */
@@ -11,7 +11,14 @@ const record = union("type", {
   /** Which cluster this keeper obeys, and the highest term it has seen. */
   bound: struct({ clusterId: text(1024), term: uint }),
   accepted: struct({ spec: specCodec, nonce: text(64), bootId: text(64), at: uint }),
-  started: struct({ ...targetFields, pid: uint, ticks: text(64), at: uint }),
+  started: struct({
+    ...targetFields,
+    pid: uint,
+    ticks: text(64),
+    at: uint,
+    /** Name of the cgroup that it was born in. */
+    cgroup: optional(text(64)),
+  }),
   ready: struct({ ...targetFields, at: uint }),
   stopping: struct({ ...targetFields, at: uint, graceMs: uint, reason: text(16 << 10) }),
   ended: struct({ ...targetFields, ending: endingCodec }),

@@ -6,7 +6,8 @@ import { dirname } from "node:path"
 import { parseArgs } from "node:util"
 import type { Timer } from "../platform/index.ts"
 import { Book } from "./book.ts"
-import { findCgroups } from "./cgroups.ts"
+import { Berth } from "./berth.ts"
+import { type Cage, findCgroups } from "./cgroups.ts"
 import { createKeeperClock } from "./clock.ts"
 import { baseEnvironment, findCommand } from "./command.ts"
 import { Journal, keepDamaged, readJournal } from "./journal.ts"
@@ -60,6 +61,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   await journal.rewrite(() => book.records())
 
   const cgroups = findCgroups(cgroupName(paths.root), trees)
+  cgroups?.sweep()
   const setpriv = findSetpriv()
   const supervisor: Supervisor = new Supervisor(book, {
     paths,
@@ -72,12 +74,11 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
     log,
     spawner: new SpawnerPool({
       clock,
-      local: new LocalSpawner(cgroups),
+      local: new LocalSpawner(cgroups && new Berth(cgroups)),
       remotesMax: spawners - 1,
       start(gone) {
         log("another spawner is started")
-        const kind = ["--trees", cgroups?.kind ?? "session"]
-        return new RemoteSpawner(process.argv[1]!, ["--spawner", ...kind, directory], gone)
+        return new RemoteSpawner(process.argv[1]!, cgroups, gone)
       },
     }),
     environment: baseEnvironment(process.env),
@@ -88,6 +89,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   const leave = async () => {
     await server.close()
     await journal.close()
+    cgroups?.leave()
     cgroups?.close()
     rmSync(socket.path, { force: true })
     log("left")
@@ -108,7 +110,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
       live: supervisor.live,
       known: supervisor.known,
       rssBytes: process.memoryUsage.rss(),
-      trees: cgroups?.kind ?? "session",
+      trees: cgroups?.cage.kind ?? "session",
       parentDeathSignal: setpriv !== undefined,
     }),
     clients(count) {
@@ -130,7 +132,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   await removeOrphans(paths, supervisor.files(), clock.now())
   process.on("SIGTERM", () => void leave())
   process.on("SIGHUP", () => undefined)
-  log("keeper started", { bootId, trees: cgroups?.kind ?? "session", known: supervisor.known })
+  log("keeper started", { bootId, trees: cgroups?.cage.kind ?? "session", known: supervisor.known })
 }
 
 /** The folder may lie in a directory that everybody can write to: it must be ours alone. */
@@ -160,6 +162,8 @@ const { positionals, values } = parseArgs({
     spawners: { type: "string", default: availableParallelism() > 4 ? "3" : "2" },
     /** Not a keeper: one of its further spawners. */
     spawner: { type: "boolean", default: false },
+    /** As JSON: the cgroups that it spawns into. */
+    cage: { type: "string" },
   },
 })
 const [directory] = positionals
@@ -169,7 +173,7 @@ if (directory === undefined) {
 }
 if (values.spawner) {
   process.title = "troupe-spawner"
-  serveSpawner(findCgroups(cgroupName(keeperPaths(directory).root), values.trees))
+  serveSpawner(values.cage === undefined ? undefined : (JSON.parse(values.cage) as Cage))
 } else {
   await main({
     directory,

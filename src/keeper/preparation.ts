@@ -1,14 +1,12 @@
 /** From an accepted attempt to what the spawner is asked for. */
-import { type Attempt, attemptKey } from "./book.ts"
-import type { Cgroups } from "./cgroups.ts"
+import type { Attempt } from "./book.ts"
 import { findCommand } from "./command.ts"
-import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
+import { attemptFiles, type KeeperPaths } from "./paths.ts"
 import type { SpawnOrder } from "./spawner.ts"
 import { stageFiles } from "./staging.ts"
 
 export interface PreparationParts {
   readonly paths: KeeperPaths
-  readonly cgroups: Cgroups | undefined
   readonly setpriv: string | undefined
   readonly environment: Readonly<Record<string, string>>
 }
@@ -16,7 +14,7 @@ export interface PreparationParts {
 /** Lays out its files and finds its program; one sentence when it cannot start. */
 export async function prepareOrder(
   attempt: Attempt,
-  { paths, cgroups, setpriv, environment }: PreparationParts,
+  { paths, setpriv, environment }: PreparationParts,
 ): Promise<SpawnOrder | string> {
   const { spec, nonce } = attempt
   const files = attemptFiles(paths, spec)
@@ -37,13 +35,7 @@ export async function prepareOrder(
       : spec.argv,
     cwd,
     env,
-    cgroup: cgroupOf(attempt, cgroups),
     stdout: files.stdout,
     stderr: files.stderr,
   }
-}
-
-/** The same after a restart of the keeper. */
-export function cgroupOf(attempt: Attempt, cgroups: Cgroups | undefined): string | undefined {
-  return cgroups?.pathOf(shortHash(`${attemptKey(attempt.spec)}\n${attempt.nonce}`))
 }

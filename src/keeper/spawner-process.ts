@@ -1,6 +1,7 @@
 /** A second spawner: a child of the keeper that starts processes on order, so that more than one core can. */
 import { type ChildProcess, fork } from "node:child_process"
-import type { Cgroups } from "./cgroups.ts"
+import { Berth } from "./berth.ts"
+import { type Cage, type Cgroups, openCgroups } from "./cgroups.ts"
 import {
   type Exit,
   LocalSpawner,
@@ -19,8 +20,8 @@ function tell(told: Told): void {
 }
 
 /** The child's side. It ends with its keeper: jobs that must die with the keeper then get their signal. */
-export function serveSpawner(cgroups: Cgroups | undefined): void {
-  const spawner = new LocalSpawner(cgroups)
+export function serveSpawner(cage: Cage | undefined): void {
+  const spawner = new LocalSpawner(cage && new Berth(openCgroups(cage)))
   process.on("message", ({ id, order }: Asked) => {
     void spawner.spawn(order, (exit) => tell({ id, exit })).then((result) => tell({ id, result }))
   })
@@ -44,16 +45,21 @@ export class RemoteSpawner implements Spawner {
   #up = false
   #gone = false
 
-  constructor(program: string, args: readonly string[], gone: () => void) {
-    this.#child = fork(program, [...args], {
+  constructor(program: string, cgroups: Cgroups | undefined, gone: () => void) {
+    const cage = cgroups ? ["--cage", JSON.stringify(cgroups.cage)] : []
+    this.#child = fork(program, ["--spawner", ...cage, "-"], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
       detached: true,
     })
+    const { pid } = this.#child
+    // It is born where a job may be, and later waits for its own where they are born.
+    if (pid !== undefined) cgroups?.staff.add(pid)
     this.#child.on("spawn", () => (this.#up = true))
     this.#child.on("message", (told: Told) => this.#take(told))
     const lost = () => {
       if (this.#gone) return
       this.#gone = true
+      if (pid !== undefined) cgroups?.staff.delete(pid)
       gone()
       for (const job of this.#jobs.values()) lose(job)
       this.#jobs.clear()

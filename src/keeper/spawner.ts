@@ -1,7 +1,7 @@
 /** Starts processes and learns how they end: whoever spawns is the parent, so only it can know the exit status. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, constants, openSync } from "node:fs"
-import type { Cgroups } from "./cgroups.ts"
+import type { Berth } from "./berth.ts"
 import { type ProcessId, readStat } from "./process-table.ts"
 
 export interface SpawnOrder {
@@ -11,13 +11,12 @@ export interface SpawnOrder {
   readonly env: Readonly<Record<string, string>>
   readonly stdout: string
   readonly stderr: string
-  /** It is born there. */
-  readonly cgroup?: string | undefined
 }
 
 export interface Spawned {
   readonly process: ProcessId
-  readonly caged: boolean
+  /** Name of the cgroup that it was born in. */
+  readonly cgroup?: string | undefined
 }
 
 export interface Exit {
@@ -43,12 +42,12 @@ interface Queued {
 /** Spawns in this process. A spawn holds the loop for about a millisecond: one a turn, so that exits and requests
  *  are seen between them. */
 export class LocalSpawner implements Spawner {
-  readonly #cgroups: Cgroups | undefined
+  readonly #berth: Berth | undefined
   readonly #queue: Queued[] = []
   #scheduled = false
 
-  constructor(cgroups: Cgroups | undefined) {
-    this.#cgroups = cgroups
+  constructor(berth: Berth | undefined) {
+    this.#berth = berth
   }
 
   /** Orders that wait. */
@@ -67,28 +66,34 @@ export class LocalSpawner implements Spawner {
     if (this.#scheduled || this.#queue.length === 0) return
     this.#scheduled = true
     setImmediate(() => {
-      this.#scheduled = false
-      const next = this.#queue.shift()
-      if (next) this.#start(next)
-      this.#schedule()
+      if (!this.#berth || this.#berth.name !== undefined) this.#turn()
+      else void this.#berth.renewed().then(() => this.#turn())
     })
   }
 
+  #turn(): void {
+    this.#scheduled = false
+    const next = this.#queue.shift()
+    if (next) this.#start(next)
+    this.#schedule()
+  }
+
   #start({ order, exited, answer }: Queued): void {
-    let started: { readonly child: ChildProcess; readonly caged: boolean }
+    const cgroup = this.#berth?.name
+    // In the cgroup of another job it would die with that job.
+    if (this.#berth && cgroup === undefined) return answer({ problem: this.#berth.problem })
+    let child: ChildProcess
     try {
-      started = this.#spawnInside(order)
+      child = spawnDetached(order)
     } catch (error) {
-      answer({ problem: problemOf(error as NodeJS.ErrnoException, order) })
-      return
+      return answer({ problem: problemOf(error as NodeJS.ErrnoException, order) })
     }
-    const { child, caged } = started
     const { pid } = child
     if (pid === undefined) {
-      if (order.cgroup !== undefined) this.#cgroups?.remove(order.cgroup)
       child.once("error", (error) => answer({ problem: problemOf(error, order) }))
       return
     }
+    this.#berth?.taken()
     // A child that has ended is not reaped before this turn of the loop is over: its entry is still there.
     const ticks = readStat(pid)?.ticks ?? ""
     child.once("exit", (code, signal) =>
@@ -96,15 +101,7 @@ export class LocalSpawner implements Spawner {
     )
     // After a successful spawn it only says that a signal could not be sent through it, which nobody does.
     child.on("error", () => undefined)
-    answer({ process: { pid, ticks }, caged })
-  }
-
-  #spawnInside(order: SpawnOrder): { readonly child: ChildProcess; readonly caged: boolean } {
-    const { cgroup } = order
-    if (!this.#cgroups || cgroup === undefined) return { child: spawnDetached(order), caged: false }
-    let child: ChildProcess | undefined
-    const caged = this.#cgroups.around(cgroup, () => (child = spawnDetached(order)))
-    return { child: child!, caged }
+    answer({ process: { pid, ticks }, cgroup })
   }
 }
 

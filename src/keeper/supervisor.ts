@@ -13,7 +13,7 @@ import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
 import { type ProcessId, startTimeOf } from "./process-table.ts"
 import { pageMax, Refusal, type Target } from "./protocol.ts"
 import type { Exit, Spawner } from "./spawner.ts"
-import { cgroupOf, prepareOrder } from "./preparation.ts"
+import { prepareOrder } from "./preparation.ts"
 import { leaveCluster, removeFiles } from "./staging.ts"
 import type { Sweeper } from "./sweeper.ts"
 import { findByNonce, isSameJob } from "./tree.ts"
@@ -184,11 +184,9 @@ export class Supervisor {
     if ("lost" in spawned) return await this.#recoverLost(attempt, spawned.lost)
     const at = clock.now()
     const target = targetOf(spec)
-    this.#ledger.note({ type: "started", ...target, ...spawned.process, at })
-    job = this.#supervise(attempt, spawned.process, {
-      cgroup: spawned.caged ? order.cgroup : undefined,
-      adopted: false,
-    })
+    const { process, cgroup } = spawned
+    this.#ledger.note({ type: "started", ...target, ...process, at, cgroup })
+    job = this.#supervise(attempt, process, { adopted: false })
     this.#changed(attempt)
     if (attempt.stop) job.stop(attempt.stop)
     for (const exit of early) ended(exit)
@@ -207,15 +205,16 @@ export class Supervisor {
   #supervise(
     attempt: Attempt,
     process: ProcessId,
-    how: { readonly cgroup: string | undefined; readonly adopted: boolean },
+    { adopted }: { readonly adopted: boolean },
   ): Job {
-    const { spec, nonce, startedAt, readyAt } = attempt
+    const { spec, nonce, startedAt, readyAt, cgroup } = attempt
     const { clock, cgroups, paths, log } = this.#parts
     const target = targetOf(spec)
     const key = attemptKey(spec)
     const job = new Job(
       {
-        ...how,
+        adopted,
+        cgroup: cgroup === undefined ? undefined : cgroups?.pathOf(cgroup),
         spec,
         nonce,
         process,
@@ -325,7 +324,8 @@ export class Supervisor {
     }
     if (!attempt.process && found) {
       const at = startTimeOf(found, endedAt)
-      this.#ledger.note({ type: "started", ...target, ...found, at })
+      const cgroup = cgroups?.holding(found.pid)
+      this.#ledger.note({ type: "started", ...target, ...found, at, cgroup })
     }
     if (!attempt.process) {
       const reason = `${why}: whether it ran is not known`
@@ -333,8 +333,7 @@ export class Supervisor {
     }
     const same = isSameJob(attempt.process, nonce)
     log(same ? "job found again" : "job is gone", { ...target, ...attempt.process })
-    const cgroup = cgroupOf(attempt, cgroups)
-    const job = this.#supervise(attempt, attempt.process, { cgroup, adopted: true })
+    const job = this.#supervise(attempt, attempt.process, { adopted: true })
     if (stop) job.stop(stop)
     else if (same && spec.onKeeperDeath === "die") {
       job.stop({ at: endedAt, graceMs: 0, reason: "it had to die with its keeper" })

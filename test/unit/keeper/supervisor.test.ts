@@ -53,7 +53,7 @@ class HeldSpawner implements Spawner {
 
   async spawn(order: SpawnOrder, exited: (exit: Exit) => void) {
     this.orders.push({ order, exited })
-    return { process: nobody, caged: false }
+    return { process: nobody }
   }
 }
 
@@ -159,8 +159,14 @@ test("what is stopped before it was spawned is not spawned", async () => {
   const order = anOrder()
   const launched = supervisor.launch(order)
   await settled()
-  await supervisor.end(order, { graceMs: 0, reason: "cancelled" })
+  let isPromised = false
+  const stopped = supervisor
+    .end(order, { graceMs: 0, reason: "cancelled" })
+    .then(() => (isPromised = true))
+  await settled()
+  expect(isPromised, "a stop is promised only when it is on the disk").toBe(false)
   journal.release()
+  await stopped
   await settled()
   journal.release()
   expect((await launched).ending).toMatchObject({
