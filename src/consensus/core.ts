@@ -61,6 +61,8 @@ export class Core {
   readonly votes = new Map<Id, boolean>()
   #epoch = 0
 
+  /** Least ticks without a leader before a campaign; changes with what the driver measures. */
+  electionTicks: number
   electionElapsed = 0
   heartbeatElapsed = 0
   /** Drawn again at every change of state (C-07). */
@@ -81,6 +83,7 @@ export class Core {
   constructor(config: RaftConfig, storage: RaftStorage) {
     this.id = config.id
     this.config = config
+    this.electionTicks = config.electionTicks
     this.trace = config.trace
     this.log = new RaftLog(storage, {
       maxApplyingSize: config.maxCommittedSizePerReady,
@@ -175,6 +178,24 @@ export class Core {
     this.messages.push(sent)
   }
 
+  /** The draw of this state keeps its place between once and twice the timeout. */
+  setElectionTicks(ticks: number): void {
+    const drawn = (this.randomizedElectionTicks - this.electionTicks) / this.electionTicks
+    this.electionTicks = ticks
+    this.randomizedElectionTicks = ticks + Math.floor(drawn * ticks)
+  }
+
+  /** The driver's clock stood still: what was counted and confirmed before says nothing of now (C-45). */
+  wake(): void {
+    this.electionElapsed = 0
+    if (!this.isLeader) return
+    this.leadTransferee = none
+    this.reads.forget()
+    for (const [id, progress] of this.membership.progress) {
+      if (id !== this.id) progress.recentActive = false
+    }
+  }
+
   reset(term: number): void {
     if (this.term !== term) {
       // Only a new term frees the vote (C-03).
@@ -184,8 +205,8 @@ export class Core {
     this.lead = none
     this.electionElapsed = 0
     this.heartbeatElapsed = 0
-    const { electionTicks, random } = this.config
-    this.randomizedElectionTicks = electionTicks + Math.floor(random() * electionTicks)
+    const { electionTicks } = this
+    this.randomizedElectionTicks = electionTicks + Math.floor(this.config.random() * electionTicks)
     this.leadTransferee = none
     this.votes.clear()
     this.pendingConfIndex = 0

@@ -94,7 +94,7 @@ function checkedChange(core: Core, entry: Entry, position: number): Pick<Entry, 
     const { config } = core.membership
     core.trace?.(
       "INFO",
-      `${hex(core.id)} ignoring conf change ${describeChange(entry, change)} at config ${describeConfig(config)}: ${refusal}`,
+      `${hex(core.id)} ignoring conf change ${describeChange(change)} at config ${describeConfig(config)}: ${refusal}`,
     )
     return { type: "EntryNormal", data: new Uint8Array(0) }
   }
@@ -120,14 +120,9 @@ const transitionNames = {
   explicit: "ConfChangeTransitionJointExplicit",
 }
 
-function describeChange(entry: Entry, change: ConfChange): string {
-  const changes = change.changes.map(({ type, id }) => `{${type} ${id}}`)
-  const context = `[${[...change.context].join(" ")}]`
-  if (entry.type === "EntryConfChangeV2") {
-    return `{${transitionNames[change.transition]} [${changes.join(" ")}] ${context}}`
-  }
-  const [only] = change.changes
-  return `{${only?.type} ${only?.id} ${context} 0}`
+function describeChange({ transition, changes }: ConfChange): string {
+  const each = changes.map(({ type, id }) => ` changes:{type:${type} node_id:${id}}`)
+  return `transition:${transitionNames[transition]}${each.join("")}`
 }
 
 /** A read is as fresh as the commit index once this term has committed something (C-41, B-32). */

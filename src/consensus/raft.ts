@@ -38,6 +38,8 @@ export function raftOf(core: Core): Raft {
   }
   return {
     tick: () => tick(core),
+    setElectionTicks: (ticks) => core.setElectionTicks(ticks),
+    wake: () => core.wake(),
     step: (message) => (isAdmissible(core, message) ? step(core, message) : "dropped"),
     campaign: () => local({ type: "MsgHup" }),
     propose: (data) => propose(data.map((bytes) => ({ type: "EntryNormal", data: bytes }))),

@@ -50,6 +50,13 @@ export class Reads {
     this.#open = false
   }
 
+  /** Those who ask are told by their driver. Rounds are counted on: an answer from before confirms nothing asked after. */
+  forget(): void {
+    this.#early = []
+    this.#waiting = []
+    this.#open = false
+  }
+
   /** What heartbeats carry while reads wait. */
   context(): Uint8Array | undefined {
     return this.#waiting.length === 0 ? undefined : encodeRound(this.#round)

@@ -73,9 +73,8 @@ const anyRoleSteps: Steps = {
 function isInLease(core: Core, message: Message): boolean {
   const { type } = message
   if ((type !== "MsgVote" && type !== "MsgPreVote") || isTransfer(message)) return false
-  const { checkQuorum, electionTicks } = core.config
-  const left = electionTicks - core.electionElapsed
-  if (!checkQuorum || core.lead === none || left <= 0) return false
+  const left = core.electionTicks - core.electionElapsed
+  if (!core.config.checkQuorum || core.lead === none || left <= 0) return false
   core.trace?.(
     "INFO",
     `${describeVote(core, `ignored ${type} from`, message)}: lease is not expired (remaining ticks: ${left})`,
@@ -177,7 +176,7 @@ export function tick(core: Core): void {
     return
   }
   core.heartbeatElapsed++
-  if (core.electionElapsed >= core.config.electionTicks) {
+  if (core.electionElapsed >= core.electionTicks) {
     core.electionElapsed = 0
     if (core.config.checkQuorum) {
       step(core, { type: "MsgCheckQuorum", to: core.id, from: core.id })

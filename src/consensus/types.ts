@@ -187,6 +187,10 @@ export type ProposeResult = "ok" | "dropped"
 
 export interface Raft {
   tick(): void
+  /** Least ticks without a leader before a campaign, from now on; at least 1. */
+  setElectionTicks(ticks: number): void
+  /** No tick came for long (suspended, stalled): a whole timeout begins anew, and reads that wait are forgotten (C-45). */
+  wake(): void
   step(message: Message): ProposeResult
   campaign(): void
   /** Only the leader appends; elsewhere dropped (proposals are never forwarded by the core: C-44). */

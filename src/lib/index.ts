@@ -21,6 +21,7 @@ export {
   union,
   Writer,
 } from "./codec.ts"
+export { DurationCounts, RecentDurations, type RecentOptions } from "./durations.ts"
 export { interpolate, variablesIn } from "./interpolate.ts"
 export { nearest } from "./nearest.ts"
 export { goArch, goOs } from "./go-names.ts"
