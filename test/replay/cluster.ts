@@ -122,6 +122,7 @@ export class Cluster {
     }
     const { term = 0, vote = 0, commit = 0, entries = [], snapshot } = message
     const hasHardState = term > 0 || vote > 0 || commit > 0
+    this.#startWork(message)
     write(node, { hardState: hasHardState ? { term, vote, commit } : undefined, entries, snapshot })
     this.#finishWork(message)
   }
@@ -132,14 +133,19 @@ export class Cluster {
       this.output.write("no apply work to perform")
       return
     }
+    this.#startWork(message)
     applyEntries(node, message.entries ?? [])
     this.#finishWork(message)
   }
 
-  #finishWork(message: Message): void {
-    const { responses: answers = [], ...work } = message
+  #startWork(message: Message): void {
+    const { responses: _, ...work } = message
+    this.output.write(`Processing:\n${describeMessage(work)}\n`)
+  }
+
+  #finishWork({ responses: answers = [] }: Message): void {
     const lines = answers.map((answer) => `${describeMessage(answer)}\n`)
-    this.output.write(`Processing:\n${describeMessage(work)}\nResponses:\n${lines.join("")}`)
+    this.output.write(`Responses:\n${lines.join("")}`)
     this.#wires.push(...answers)
   }
 

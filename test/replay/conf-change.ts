@@ -10,7 +10,7 @@ import {
   simple,
 } from "../../src/consensus/membership.ts"
 import type { ConfChange } from "../../src/consensus/index.ts"
-import { type Directive, valuesOf } from "./datadriven.ts"
+import { type Directive, isSet } from "./datadriven.ts"
 
 const kinds = {
   v: "ConfChangeAddNode",
@@ -19,17 +19,18 @@ const kinds = {
   u: "ConfChangeUpdateNode",
 } as const
 
-/** `v1 l2 r3 u4` */
-export function parseChanges(text: string): ConfChange["changes"] {
-  const words = text.split(/\s+/).filter((word) => word !== "")
-  return words.map((word) => {
+/** `v1 l2 r3 u4`; otherwise what is wrong with it. */
+export function parseChanges(text: string): ConfChange["changes"] | string {
+  const changes: ConfChange["changes"][number][] = []
+  for (const word of text.split(/\s+/).filter((part) => part !== "")) {
     const type = kinds[word[0] as keyof typeof kinds]
     const id = Number(word.slice(1))
-    if (word.length < 2 || type === undefined || !Number.isInteger(id)) {
-      throw new Error(`unknown token ${word}`)
-    }
-    return { type, id }
-  })
+    if (word.length < 2) return `unknown token ${word}`
+    if (type === undefined) return `unknown input: ${word}`
+    if (!Number.isInteger(id)) return `not a number: ${word}`
+    changes.push({ type, id })
+  }
+  return changes
 }
 
 /** Back to `v1 l2 r3 u4`. */
@@ -60,14 +61,12 @@ export function createConfChangeReplay(): (directive: Directive) => string {
 
 function change(from: Changer, directive: Directive): Membership | string {
   const changes = parseChanges(directive.input)
+  if (typeof changes === "string") return changes
   switch (directive.command) {
     case "simple":
       return simple(from, changes)
     case "enter-joint":
-      return enterJoint(from, {
-        changes,
-        autoLeave: valuesOf(directive, "autoleave")[0] === "true",
-      })
+      return enterJoint(from, { changes, autoLeave: isSet(directive, "autoleave") })
     case "leave-joint":
       return changes.length > 0 ? "this command takes no input" : leaveJoint(from)
     default:

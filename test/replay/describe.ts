@@ -66,7 +66,10 @@ export function describeMessage(message: Message, indent = ""): string {
     const lines = entries.map((entry) => `\n${indent}  ${describeEntry(entry)}`)
     text += ` Entries:[${lines.join("")}\n${indent}]`
   }
-  if (message.snapshot) text += `\n${indent}  Snapshot: ${describeSnapshot(message.snapshot)}`
+  const { snapshot } = message
+  if (snapshot && snapshot.meta.index > 0) {
+    text += `\n${indent}  Snapshot: ${describeSnapshot(snapshot)}`
+  }
   const responses = message.responses ?? []
   if (responses.length > 0) {
     const lines = responses.map((response) => `\n${describeMessage(response, `${indent}  `)}`)

@@ -9,9 +9,9 @@ import {
 import { voterIds } from "../../src/consensus/membership.ts"
 import { Cluster, type NodeOptions, type ReplayNode } from "./cluster.ts"
 import { parseChanges } from "./conf-change.ts"
-import { type Directive, valuesOf } from "./datadriven.ts"
+import { type Directive, isSet, valuesOf } from "./datadriven.ts"
 import { describeEntries } from "./describe.ts"
-import { Output } from "./output.ts"
+import { noLevel, Output } from "./output.ts"
 
 /** The text of an error, if any. */
 type Command = (cluster: Cluster, directive: Directive) => string | undefined | void
@@ -22,7 +22,7 @@ export function createInteractionReplay(): (directive: Directive) => string {
   const cluster = new Cluster(output)
   return (directive) => {
     const command = commands[directive.command]
-    if (!command) return `unknown command ${directive.command}`
+    if (!command) return "unknown command"
     const error = command(cluster, directive)
     const text = output.take()
     if (error !== undefined) return text + error
@@ -65,6 +65,8 @@ function proposed(result: "ok" | "dropped"): string | undefined {
   return result === "ok" ? undefined : "raft proposal dropped"
 }
 
+const readOptions: readonly string[] = ["safe", "lease-based"]
+
 const defaults: Omit<RaftConfig, "id"> = {
   electionTicks: 3,
   heartbeatTicks: 1,
@@ -84,8 +86,8 @@ const defaults: Omit<RaftConfig, "id"> = {
 }
 
 function nodeOptions(directive: Directive): NodeOptions {
-  const first = (key: string): string | undefined => valuesOf(directive, key)[0]
-  const flag = (key: string): boolean => first(key) === "true"
+  const first = (key: string): string | undefined => valuesOf(directive, key).at(-1)
+  const flag = (key: string): boolean => isSet(directive, key)
   const number = (key: string, otherwise: number): number =>
     first(key) === undefined ? otherwise : Number(first(key))
   const ids = (key: string): number[] =>
@@ -118,19 +120,32 @@ function nodeOptions(directive: Directive): NodeOptions {
   return {
     config,
     snapshot: isBootstrapped ? snapshot : undefined,
-    leaseReads: first("read-only") === "lease-based" || first("read_only") === "lease-based",
+    leaseReads: first("read-only") === "lease-based",
   }
+}
+
+const transitions: readonly string[] = ["auto", "implicit", "explicit"]
+
+function isTransition(name: string): name is ConfChange["transition"] {
+  return transitions.includes(name)
 }
 
 function proposeConfChange(cluster: Cluster, directive: Directive): string | undefined {
   const { raft, id } = firstNode(cluster, directive)
+  const named = directive.args.filter(({ values }) => values.length > 0)
+  const unknown = named.find(({ key }) => key !== "v1" && key !== "transition")
+  if (unknown) return `unknown command ${unknown.key}`
+  const transition = valuesOf(directive, "transition").at(-1) ?? "auto"
+  if (!isTransition(transition)) return `unknown transition ${transition}`
   const changes = parseChanges(directive.input)
-  const transition = (valuesOf(directive, "transition")[0] ?? "auto") as ConfChange["transition"]
-  const isV1 = valuesOf(directive, "v1")[0] === "true"
+  if (typeof changes === "string") return changes
+  const isV1 = isSet(directive, "v1")
   if (isV1 && (changes.length > 1 || transition !== "auto")) {
     return "v1 conf change can only have one operation and no transition"
   }
-  const data = encodeConfChange({ transition, changes, context: new Uint8Array(0) })
+  // Transcripts with size limits count a change's bytes as protobuf has them; ours are fewer.
+  const context = new Uint8Array(isV1 ? 0 : Math.max(0, 4 * changes.length - 1))
+  const data = encodeConfChange({ transition, changes, context })
   const type = isV1 ? "EntryConfChange" : "EntryConfChangeV2"
   const entries = [{ term: 0, index: 0, type, data }] as const
   return proposed(raft.step({ type: "MsgProp", from: id, to: id, entries }))
@@ -152,11 +167,9 @@ function stabilize(cluster: Cluster, directive: Directive): string | undefined {
   const { output } = cluster
   const { level } = output
   const wanted = valuesOf(directive, "log-level")[0]
-  if (wanted !== undefined && !output.setLevel(wanted)) return `no log level ${wanted}`
+  if (wanted !== undefined && !output.setLevel(wanted)) return noLevel
   cluster.stabilize(nodes.length > 0 ? nodes : cluster.nodes)
-  const text = output.take()
   output.setLevel(level)
-  output.write(text)
   return undefined
 }
 
@@ -191,8 +204,11 @@ function forgetLeader({ output }: Cluster, node: ReplayNode): void {
 
 const commands: Readonly<Record<string, Command>> = {
   _breakpoint: () => undefined,
-  "add-nodes": (cluster, directive) =>
-    cluster.addNodes(Number(plainArgs(directive)[0]), nodeOptions(directive)),
+  "add-nodes"(cluster, directive) {
+    const reads = valuesOf(directive, "read-only").find((value) => !readOptions.includes(value))
+    if (reads !== undefined) return `invalid read-only option "${reads}"`
+    return cluster.addNodes(Number(plainArgs(directive)[0]), nodeOptions(directive))
+  },
   campaign: (cluster, directive) => firstNode(cluster, directive).raft.campaign(),
   compact(cluster, directive) {
     const { storage } = firstNode(cluster, directive)
@@ -212,7 +228,7 @@ const commands: Readonly<Record<string, Command>> = {
   ),
   "log-level"(cluster, directive) {
     const level = plainArgs(directive)[0] ?? ""
-    return cluster.output.setLevel(level) ? undefined : `no log level ${level}`
+    return cluster.output.setLevel(level) ? undefined : noLevel
   },
   "raft-log": showLog,
   "raft-state": showState,
@@ -254,7 +270,11 @@ const commands: Readonly<Record<string, Command>> = {
   },
   "propose-conf-change": proposeConfChange,
   "report-unreachable"(cluster, directive) {
-    const [from, about] = plainArgs(directive).map(Number)
-    cluster.node(from!).raft.reportUnreachable(about!)
+    const [from, about, ...more] = plainArgs(directive).map(Number)
+    if (from === undefined || about === undefined || more.length > 0) {
+      return "must specify exactly two node indexes: node on which to report, and reported node"
+    }
+    cluster.node(from).raft.reportUnreachable(about)
+    return undefined
   },
 }

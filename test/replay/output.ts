@@ -1,6 +1,7 @@
 /** What a transcript's command prints: its own lines and, from the level asked for, the core's. */
 
 const levels = ["DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"]
+export const noLevel = `log levels must be either of [${levels.join(" ")}]`
 
 export class Output {
   #text = ""

@@ -19,7 +19,7 @@ test("a directive has a command, arguments, input and expected output", () => {
   const text = [
     "# a comment",
     "",
-    "propose-conf-change 1 v1=true list=(a, b) none=()",
+    "propose-conf-change 1 v1=true list=(a, b) none=() nested=((c, d),e)",
     "v2 l3",
     "----",
     "ok",
@@ -42,7 +42,8 @@ test("a directive has a command, arguments, input and expected output", () => {
         { key: "1", values: [] },
         { key: "v1", values: ["true"] },
         { key: "list", values: ["a", "b"] },
-        { key: "none", values: [] },
+        { key: "none", values: [""] },
+        { key: "nested", values: ["(c, d)", "e"] },
       ],
       input: "v2 l3",
       expected: "ok",
@@ -72,4 +73,55 @@ test("other wording of log lines is counted, other messages are a difference", (
   expect(replayText(start)).toMatchObject({ otherWording: 1, difference: undefined })
   const wrong = `${start}campaign 1\n----\nok\n\nprocess-ready 1\n----\nReady MustSync=false:\n`
   expect(replayText(wrong).difference).toMatchObject({ command: "process-ready" })
+})
+
+test("blank lines in the input, parts of a file and folded commands are read", () => {
+  const text = [
+    "subtest one",
+    "",
+    "enter-joint \\",
+    "  autoleave=true",
+    "v1",
+    "",
+    "v2",
+    "----",
+    "ok",
+    "",
+    "subtest end",
+  ]
+  expect(parseTranscript(text.join("\n"))).toEqual([
+    {
+      line: 3,
+      command: "enter-joint",
+      args: [{ key: "autoleave", values: ["true"] }],
+      input: "v1\n\nv2",
+      expected: "ok",
+    },
+  ])
+  expect(() => parseTranscript("add-nodes 1 voters=(1,2\n----\n")).toThrow("cannot read")
+})
+
+test("a quiet transcript may ask for the lines of one command", () => {
+  const text = [
+    "log-level none\n----\nok\n",
+    "add-nodes 1 voters=(1) index=3\n----\nok\n",
+    "campaign 1\n----\nok\n",
+    "stabilize log-level=error\n----\n> 1 handling Ready\n  nothing of the kind\n",
+  ]
+  const { difference } = replayText(text.join("\n"))
+  expect(difference).toMatchObject({ command: "stabilize" })
+  expect(difference?.actual).toContain("1/4 EntryNormal")
+})
+
+test.each([
+  ["no-such-command", "unknown command"],
+  ["log-level loud", "log levels must be either of [DEBUG INFO WARN ERROR FATAL NONE]"],
+  ["propose-conf-change 1 transition=slow", "unknown transition slow"],
+  ["propose-conf-change 1 v3=true", "unknown command v3"],
+  ["propose-conf-change 1\nx1", "unknown input: x1"],
+  ["add-nodes 1 read-only=never", 'invalid read-only option "never"'],
+  ["compact 1 2", "requested index is unavailable due to compaction"],
+])("%s is answered: %s", (command, answer) => {
+  const start = "log-level none\n----\nok\n\nadd-nodes 1 voters=(1) index=3\n----\nok\n\n"
+  expect(replayText(`${start}${command}\n----\n${answer}\n`).difference).toBeUndefined()
 })

@@ -51,7 +51,8 @@ export function replayText(text: string): Omit<FileResult, "path"> {
       continue
     }
     const { line, command } = directive
-    const difference = { line, command, expected, actual }
+    const shown = isLogged ? withoutLog : trimmed
+    const difference = { line, command, expected: shown(expected), actual: shown(actual) }
     return { commands: position, difference, otherWording }
   }
   return { commands: directives.length, difference: undefined, otherWording }
