@@ -1,0 +1,14 @@
+/** Histories of runs: what clients of a cluster were told, simulated or real, and whether that can be true. */
+export {
+  attemptsOf,
+  type AttemptSight,
+  type Page,
+  type RunCall,
+  type RunHistory,
+  type RunOutput,
+  type Sight,
+  sightOf,
+} from "./calls.ts"
+export { checkRuns, type RunsCheck } from "./check-runs.ts"
+export { runModel } from "./run-model.ts"
+export { byAge, fencesGrow, idsFollowTime, knownRuns, pagesAreWhole } from "./whole.ts"
