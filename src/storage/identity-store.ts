@@ -1,9 +1,9 @@
-/** node.json: who this node is in which cluster; boot.json: how often it started, and on which machine. */
+/** node.json: who this node is in which cluster; boot.json: how often it started, and on which machine and files. */
 import { randomUUID } from "node:crypto"
-import { readFile, realpath } from "node:fs/promises"
-import { hostname } from "node:os"
-import { join } from "node:path"
+import { readFile } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { Identity, TroupeError } from "../schema/index.ts"
+import { type Binding, bindingOf, isBinding, isForeign, type MachineIds } from "./binding.ts"
 import {
   isMissing,
   makeDirectory,
@@ -14,6 +14,7 @@ import {
   syncDirectory,
   writeDurably,
 } from "./durable.ts"
+import { manifestName } from "./wal-manifest.ts"
 
 export interface IdentityStore {
   open(): Promise<{
@@ -24,34 +25,33 @@ export interface IdentityStore {
   }>
   write(identity: Identity): Promise<void>
   archive(clusterId: string): Promise<void>
+  quarantine(member: { clusterId: string; memberId: number }): Promise<string>
 }
 
-/** What of a data directory belongs to a cluster, and goes with it. */
-const consensusParts = ["raft", "fsm"]
-const archivingName = "archiving"
+/** What of a data directory belongs to a member of a cluster, and goes with it. */
+const consensusParts = ["raft", "fsm", join("identity", manifestName)]
+const movingName = "moving"
 
-interface Boot {
+interface Boot extends Binding {
   readonly format: 1
   readonly count: number
-  readonly machine: string
-  readonly directory: string
 }
 
-/** Identity in the data directory. `machineId`: for tests; else /etc/machine-id or the host's name. */
+/** Identity in the data directory. `machine`: for tests; else what the system says of itself. */
 export function createIdentityStore(options: {
   directory: string
-  machineId?: string
+  machine?: MachineIds
 }): IdentityStore {
   return new FileIdentityStore(options)
 }
 
 class FileIdentityStore implements IdentityStore {
   readonly #directory: string
-  readonly #machineId: string | undefined
+  readonly #machine: MachineIds | undefined
 
-  constructor(options: { directory: string; machineId?: string }) {
+  constructor(options: { directory: string; machine?: MachineIds }) {
     this.#directory = options.directory
-    this.#machineId = options.machineId
+    this.#machine = options.machine
   }
 
   #path(name: string): string {
@@ -66,16 +66,16 @@ class FileIdentityStore implements IdentityStore {
   }> {
     try {
       await makeDirectory(this.#directory)
-      await this.#finishArchive()
+      await this.#finishMove()
       const identity = await this.#readIdentity()
       const before = await this.#readBoot()
-      const here = await this.#binding()
+      const here = await bindingOf(this.#directory, this.#machine)
       // An identity without the record of its machine came here by a copy, too.
-      const foreign = before ? !isSame(before, here) : identity !== undefined
+      const foreign = before ? isForeign(before, here) : identity !== undefined
       const bootCount = (before?.count ?? 0) + 1
-      // The binding stays as it was: a copy remains foreign however often it starts.
-      const bound = foreign && before ? before : foreign ? { machine: "", directory: "" } : here
-      await this.#writeBoot(bootCount, bound)
+      // The binding of a copy stays as it was: it remains foreign however often it starts.
+      const kept = before ?? { machine: "", directory: "" }
+      await this.#writeBoot(bootCount, foreign ? kept : { ...before, ...here })
       return { identity, boot: randomUUID(), bootCount, foreign }
     } catch (error) {
       throw storageError(this.#directory, error)
@@ -90,7 +90,9 @@ class FileIdentityStore implements IdentityStore {
       const boot = await this.#readBoot()
       await writeDurably(this.#path("node.json"), `${JSON.stringify(identity, undefined, 2)}\n`)
       // A new member is bound to where it was made, whatever lay here before.
-      if (isNew) await this.#writeBoot(boot?.count ?? 1, await this.#binding())
+      if (isNew) {
+        await this.#writeBoot(boot?.count ?? 1, await bindingOf(this.#directory, this.#machine))
+      }
     } catch (error) {
       throw storageError(this.#directory, error)
     }
@@ -99,32 +101,46 @@ class FileIdentityStore implements IdentityStore {
   /** The stores in there must be closed. What a crash leaves undone, the next open() does. */
   async archive(clusterId: string): Promise<void> {
     if (!/^[\w-]{1,128}$/.test(clusterId)) throw new Error(`not a cluster id: ${clusterId}`)
+    await this.#move("archive", clusterId)
+  }
+
+  /** As archive(), for what cannot be trusted: nothing of it is deleted. Answers the directory that has it now. */
+  async quarantine(member: { clusterId: string; memberId: number }): Promise<string> {
+    const { clusterId, memberId } = member
+    if (!/^[\w-]{1,128}$/.test(clusterId)) throw new Error(`not a cluster id: ${clusterId}`)
+    return await this.#move("quarantine", `${clusterId}-${memberId}`)
+  }
+
+  async #move(folder: "archive" | "quarantine", wanted: string): Promise<string> {
     try {
-      await makeDirectory(this.#path("archive"))
-      const taken = new Set(await namesIn(this.#path("archive")))
-      let name = clusterId
-      for (let round = 2; taken.has(name); round++) name = `${clusterId}-${round}`
-      await makeDirectory(join(this.#path("archive"), name))
-      await writeDurably(this.#path(archivingName), name)
-      await this.#finishArchive()
+      await makeDirectory(this.#path(folder))
+      const taken = new Set(await namesIn(this.#path(folder)))
+      let name = wanted
+      for (let round = 2; taken.has(name); round++) name = `${wanted}-${round}`
+      const target = join(folder, name)
+      await makeDirectory(this.#path(target))
+      await writeDurably(this.#path(movingName), target)
+      await this.#finishMove()
+      return this.#path(target)
     } catch (error) {
       throw storageError(this.#directory, error)
     }
   }
 
-  async #finishArchive(): Promise<void> {
-    const name = await this.#read(archivingName)
-    if (name === undefined) return
-    const target = join(this.#path("archive"), name)
+  async #finishMove(): Promise<void> {
+    const target = await this.#read(movingName)
+    if (target === undefined) return
     for (const part of consensusParts) {
+      const to = join(this.#path(target), part)
       try {
-        await renameDurably(this.#path(part), join(target, part))
+        await makeDirectory(dirname(to))
+        await renameDurably(this.#path(part), to)
       } catch (error) {
         // Moved before the crash, or never there.
         if (!isMissing(error)) throw error
       }
     }
-    await removeTree(this.#path(archivingName))
+    await removeTree(this.#path(movingName))
     await syncDirectory(this.#directory)
   }
 
@@ -149,36 +165,28 @@ class FileIdentityStore implements IdentityStore {
     const text = await this.#read("boot.json")
     if (text === undefined) return undefined
     const boot = parseJson(text) as Partial<Boot> | undefined
-    const isBoot =
-      boot?.format === 1 &&
-      Number.isSafeInteger(boot.count) &&
-      typeof boot.machine === "string" &&
-      typeof boot.directory === "string"
+    const isBoot = boot?.format === 1 && Number.isSafeInteger(boot.count) && isBinding(boot)
     if (!isBoot) throw this.#damaged("boot.json", "not a record of starts")
     return boot as Boot
   }
 
-  async #writeBoot(count: number, bound: { machine: string; directory: string }): Promise<void> {
-    const { machine, directory } = bound
-    const boot: Boot = { format: 1, count, machine, directory }
-    await writeDurably(this.#path("boot.json"), `${JSON.stringify(boot)}\n`)
-  }
-
-  async #binding(): Promise<{ machine: string; directory: string }> {
-    return {
-      machine: this.#machineId ?? (await thisMachine()),
-      directory: await realpath(this.#directory),
+  async #writeBoot(count: number, bound: Binding): Promise<void> {
+    const { machine, directory, product, key } = bound
+    const boot: Boot = {
+      format: 1,
+      count,
+      machine,
+      directory,
+      ...(product !== undefined && { product }),
+      ...(key && { key }),
     }
+    await writeDurably(this.#path("boot.json"), `${JSON.stringify(boot)}\n`)
   }
 
   #damaged(name: string, reason: string): TroupeError {
     const path = this.#path(name)
     return new TroupeError("ERR_STORAGE", `${path} is damaged: ${reason}`, { path, reason })
   }
-}
-
-function isSame(a: { machine: string; directory: string }, b: typeof a): boolean {
-  return a.machine === b.machine && a.directory === b.directory
 }
 
 function parseJson(text: string): unknown {
@@ -188,14 +196,4 @@ function parseJson(text: string): unknown {
     // The caller's check refuses undefined and names the file.
     return undefined
   }
-}
-
-async function thisMachine(): Promise<string> {
-  try {
-    const id = (await readFile("/etc/machine-id", "utf8")).trim()
-    if (id !== "") return id
-  } catch (error) {
-    if (!isMissing(error)) throw error
-  }
-  return `host:${hostname()}`
 }

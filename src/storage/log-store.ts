@@ -13,6 +13,7 @@ import {
 } from "../wire/index.ts"
 import { LogTail, Replay, type SegmentTable } from "./log-tail.ts"
 import type { WalGroup } from "./wal.ts"
+import { manifestName } from "./wal-manifest.ts"
 import type { WalReply, WalThread } from "./wal-writer.ts"
 
 export interface LogStoreOptions {
@@ -29,7 +30,7 @@ interface OpenedLog {
   readonly entries: readonly Entry[]
   /** Length of a last record that a crash had cut short; it was never acknowledged. */
   readonly tornBytes: number
-  /** There was no log. Of a member that had one this means that it was lost. */
+  /** There was no log, and none is known to have been: one that was lost is ERR_LOG_CORRUPT. */
   readonly created: boolean
 }
 
@@ -94,6 +95,7 @@ function startThread(): WalThread {
 
 class WalLogStore implements LogStore {
   readonly #directory: string
+  readonly #outside: string
   readonly #segmentBytes: number
   readonly #start: () => WalThread
   #thread: WalThread | undefined
@@ -111,6 +113,7 @@ class WalLogStore implements LogStore {
 
   constructor(options: LogStoreOptions, start: () => WalThread) {
     this.#directory = join(options.directory, "raft", "wal")
+    this.#outside = join(options.directory, "identity")
     this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault
     this.#start = start
   }
@@ -147,6 +150,7 @@ class WalLogStore implements LogStore {
     thread.post({
       kind: "open",
       directory: this.#directory,
+      outside: this.#outside,
       segmentBytes: this.#segmentBytes,
       start: this.#startPayload,
       ...identity,
@@ -292,7 +296,7 @@ class WalLogStore implements LogStore {
   }
 
   #corrupt(name: string, offset: number, reason: string): Error {
-    const file = join(this.#directory, basename(name))
+    const file = join(name === manifestName ? this.#outside : this.#directory, basename(name))
     return new TroupeError(
       "ERR_LOG_CORRUPT",
       `The log is damaged at ${file}:${offset}: ${reason}`,

@@ -22,6 +22,8 @@ export interface TableStore {
     options: { sync: boolean },
   ): Promise<void>
   replace(rows: AsyncIterable<Row>, mark: Omit<AppliedMark, "hash">): Promise<void>
+  hash(): Promise<string>
+  setAside(): Promise<void>
   view(): Promise<{ mark: AppliedMark; rows: AsyncIterable<Row> }>
   close(): Promise<void>
 }
@@ -217,6 +219,21 @@ class LevelTableStore implements TableStore {
     this.#level = await openLevel(this.#path(this.#generation))
     this.#sum = sum
     this.#failure = undefined
+  }
+
+  /** After the writes that wait: they were asked for before. */
+  async hash(): Promise<string> {
+    while (this.#writing || this.#replacing) await (this.#writing ?? this.#replacing)
+    this.#current()
+    return this.#sum.toString()
+  }
+
+  /** Only the newest of what was ever put aside is kept. */
+  async setAside(): Promise<void> {
+    await this.close()
+    const aside = `${this.#directory}-aside`
+    await removeTree(aside)
+    await renameDurably(this.#directory, aside)
   }
 
   async view(): Promise<{ mark: AppliedMark; rows: AsyncIterable<Row> }> {

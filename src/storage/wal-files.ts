@@ -36,7 +36,7 @@ export function directoryFiles(directory: string): WalFiles {
   const path = (name: string) => join(directory, name)
   return {
     list() {
-      const made = mkdirSync(directory, { recursive: true })
+      const made = mkdirSync(directory, { recursive: true, mode: 0o700 })
       if (made !== undefined) syncUpTo(directory, dirname(made))
       return readdirSync(directory)
     },

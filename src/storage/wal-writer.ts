@@ -6,6 +6,8 @@ import { type WalGroup, type WalItem, Wal } from "./wal.ts"
 interface WalOpenRequest {
   readonly kind: "open"
   readonly directory: string
+  /** Another directory, where it is kept that there is a log. */
+  readonly outside: string
   readonly clusterId: string
   readonly memberId: number
   readonly segmentBytes: number
@@ -87,7 +89,12 @@ export function createWriter(parts: WriterParts): Writer {
   }
 
   function open(request: WalOpenRequest): void {
-    const opened = new Wal(parts.files(request.directory), { ...request, salt: parts.salt })
+    const outside = parts.files(request.outside)
+    const opened = new Wal(parts.files(request.directory), {
+      ...request,
+      outside,
+      salt: parts.salt,
+    })
     let groups: WalGroup[] = []
     let bytes = 0
     const flush = () => {

@@ -11,11 +11,14 @@ import {
   writeHeader,
 } from "./wal-format.ts"
 import type { WalFile, WalFiles } from "./wal-files.ts"
+import { readManifest, writeManifest } from "./wal-manifest.ts"
 
 export interface WalOptions {
   readonly clusterId: string
   readonly memberId: number
   readonly segmentBytes: number
+  /** Where it is kept, outside of the log, that there is one. */
+  readonly outside: WalFiles
   /** A fresh 32-bit number for each segment. */
   readonly salt: () => number
 }
@@ -81,9 +84,14 @@ export class Wal {
       .filter((name) => /^\d{10,}\.wal$/.test(name))
       .map((name) => Number.parseInt(name, 10))
       .toSorted((a, b) => a - b)
+    const newest = this.#newestKnown()
     if (this.#segments.length === 0) {
+      if (newest > 0) throw new WalCorruption("", 0, "the log of this member is gone")
       this.#begin(1, start)
       return { tornBytes: 0, created: true }
+    }
+    if (this.#segments.at(-1)! < newest) {
+      throw new WalCorruption(segmentName(newest), 0, "the newest segment is missing")
     }
     let tornBytes = 0
     for (const [position, number] of this.#segments.entries()) {
@@ -92,7 +100,21 @@ export class Wal {
       }
       tornBytes = this.#scan(number, onGroup)
     }
+    if (this.#segments.at(-1) !== newest) this.#noteNewest()
     return { tornBytes, created: false }
+  }
+
+  /** The newest segment that this member's log is known to have had; 0 when it is not known to have had any. */
+  #newestKnown(): number {
+    const { outside, clusterId, memberId } = this.#options
+    const known = readManifest(outside)
+    // Of another member: this one's log was not begun yet.
+    return known?.clusterId === clusterId && known.memberId === memberId ? known.segment : 0
+  }
+
+  #noteNewest(): void {
+    const { outside, clusterId, memberId } = this.#options
+    writeManifest(outside, { clusterId, memberId, segment: this.#segments.at(-1)! })
   }
 
   #scan(number: number, onGroup: (group: WalGroup) => void): number {
@@ -234,6 +256,8 @@ export class Wal {
     this.#segment?.file.close()
     this.#segment = { number, file, salt, bytes }
     this.#segments.push(number)
+    // Before anything in it is acknowledged: from here on the segment is missed when it is gone.
+    this.#noteNewest()
     this.#offset = used
     this.#chain = frame.chain
     return this.#segment

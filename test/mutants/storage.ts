@@ -99,8 +99,8 @@ export const storageMutants: readonly Mutant[] = [
     id: "B-25c",
     what: "a copied data directory starts as the member that it was copied from",
     file: "src/storage/identity-store.ts",
-    find: "const foreign = before ? !isSame(before, here) : identity !== undefined",
-    replace: "const foreign = before ? false : identity !== undefined && !isSame(here, here)",
+    find: "const foreign = before ? isForeign(before, here) : identity !== undefined",
+    replace: "const foreign = before ? false : identity !== undefined && isForeign(here, here)",
     tests: unit("storage/real-faults"),
   },
   {

@@ -42,6 +42,7 @@ interface Shelf {
   bootCount: number
   readonly archived: string[]
   readonly blobs: Map<string, Uint8Array>
+  readonly blobTimes: Map<string, number>
 }
 
 const shelves = new WeakMap<FakeDisk, Shelf>()
@@ -58,6 +59,7 @@ function shelfOf(disk: FakeDisk): Shelf {
       bootCount: 0,
       archived: [],
       blobs: new Map(),
+      blobTimes: new Map(),
     }
     shelves.set(disk, shelf)
     const made = shelf
@@ -262,6 +264,14 @@ function createFakeTableStore(disk: FakeDisk): TableStore {
         shelf.tables = { rows: new Map(rows), mark: whole }
         shelf.unsynced = []
       }),
+    hash: () => inTurn(async () => opened().sum.toString()),
+    setAside: () =>
+      inTurn(async () => {
+        await disk.synced(epoch)
+        shelf.tables = undefined
+        shelf.unsynced = []
+        current = undefined
+      }),
     async view() {
       await disk.alive(epoch)
       const { rows, mark } = opened()
@@ -393,6 +403,14 @@ function createFakeLocalStore(disk: FakeDisk): LocalStore {
 function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
   const { epoch } = disk
   const shelf = shelfOf(disk)
+  function putAway(name: string): void {
+    shelf.archived.push(name)
+    shelf.tables = undefined
+    shelf.unsynced = []
+    shelf.snapshots.clear()
+    disk.removeDirectory("/raft/wal")
+    disk.removeDirectory("/identity")
+  }
   return {
     async open() {
       await disk.synced(epoch)
@@ -410,18 +428,20 @@ function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
     async archive(clusterId) {
       await disk.synced(epoch)
       storageFailure(disk)
-      shelf.archived.push(clusterId)
-      shelf.tables = undefined
-      shelf.unsynced = []
-      shelf.snapshots.clear()
-      disk.removeDirectory("/raft/wal")
+      putAway(clusterId)
+    },
+    async quarantine({ clusterId, memberId }) {
+      await disk.synced(epoch)
+      storageFailure(disk)
+      putAway(`quarantine/${clusterId}-${memberId}`)
+      return `/quarantine/${clusterId}-${memberId}`
     },
   }
 }
 
 function createFakeBlobStore(disk: FakeDisk): BlobStore {
   const { epoch } = disk
-  const { blobs } = shelfOf(disk)
+  const { blobs, blobTimes } = shelfOf(disk)
   return {
     async has(digest) {
       await disk.alive(epoch)
@@ -442,6 +462,7 @@ function createFakeBlobStore(disk: FakeDisk): BlobStore {
       await disk.synced(epoch)
       storageFailure(disk)
       blobs.set(digest, blob)
+      blobTimes.set(digest, disk.options.clock.boottime())
       return { digest, bytes: blob.length }
     },
     async *read(digest, range = { offset: 0 }) {
@@ -455,6 +476,12 @@ function createFakeBlobStore(disk: FakeDisk): BlobStore {
     async remove(digest) {
       await disk.alive(epoch)
       blobs.delete(digest)
+    },
+    async *list() {
+      await disk.alive(epoch)
+      for (const [digest, blob] of blobs) {
+        yield { digest, bytes: blob.length, at: blobTimes.get(digest) ?? 0 }
+      }
     },
   }
 }

@@ -32,7 +32,7 @@ async function realMachine(): Promise<Machine> {
       tables: createTableStore({ directory }),
       snapshots: createSnapshotStore({ directory }),
       local: createLocalStore({ directory }),
-      identity: createIdentityStore({ directory, machineId: "machine" }),
+      identity: createIdentityStore({ directory, machine: { machine: "machine" } }),
       blobs: createBlobStore({ directory }),
     }),
     dispose: () => rm(directory, { recursive: true }),

@@ -25,6 +25,7 @@ import {
   createTableStore,
   loadKey,
 } from "../../../src/storage/index.ts"
+import type { MachineIds } from "../../../src/storage/binding.ts"
 import { collect, inPortions } from "../../contract/storage/machines.ts"
 import { confStateOf, markAt } from "../../support/log-samples.ts"
 
@@ -186,8 +187,8 @@ describe("snapshots", () => {
   })
 })
 
-function identityStore(path = directory, machineId = "machine") {
-  return createIdentityStore({ directory: path, machineId })
+function identityStore(path = directory, machine: MachineIds = { machine: "machine" }) {
+  return createIdentityStore({ directory: path, machine })
 }
 
 describe("identity", () => {
@@ -220,8 +221,67 @@ describe("identity", () => {
   test("the same directory on another machine is foreign", async () => {
     await identityStore().open()
     await identityStore().write(identity)
-    expect((await identityStore(directory, "other machine").open()).foreign).toBe(true)
+    expect((await identityStore(directory, { machine: "other machine" }).open()).foreign).toBe(true)
     expect((await identityStore().open()).foreign).toBe(false)
+  })
+
+  test.each<[string, MachineIds, boolean]>([
+    ["the same hardware is not", { machine: "machine", product: "a" }, false],
+    ["other hardware of the same machine id is", { machine: "machine", product: "b" }, true],
+    ["hardware that may not be read is not", { machine: "machine" }, false],
+  ])("a clone is foreign by its hardware: %s", async (_, machine, foreign) => {
+    await identityStore(directory, { machine: "machine", product: "a" }).open()
+    await identityStore(directory, { machine: "machine", product: "a" }).write(identity)
+    expect((await identityStore(directory, machine).open()).foreign).toBe(foreign)
+    // Whatever was seen in between: what it was bound to stays.
+    const own = identityStore(directory, { machine: "machine", product: "a" })
+    expect((await own.open()).foreign).toBe(false)
+    const other = identityStore(directory, { machine: "machine", product: "b" })
+    expect((await other.open()).foreign).toBe(true)
+  })
+
+  test("files that were copied back to the same place are foreign; one of two signs is not enough", async () => {
+    await loadKey(directory, () => new Uint8Array([1, 2, 3]))
+    await identityStore().open()
+    await identityStore().write(identity)
+    const parts = ["identity", "node.json", "boot.json"]
+    const backup = join(directory, "backup")
+    await mkdir(backup)
+    for (const part of parts) {
+      await cp(join(directory, part), join(backup, part), { recursive: true })
+    }
+    expect((await identityStore().open()).foreign).toBe(false)
+    // A file with one inode number free for it would have the old one: both signs are changed by hand.
+    const bootFile = join(directory, "boot.json")
+    const boot = JSON.parse(await readFile(bootFile, "utf8")) as { key: { inode: string } }
+    await writeFile(bootFile, JSON.stringify({ ...boot, key: { ...boot.key, inode: "1" } }))
+    expect((await identityStore().open()).foreign).toBe(false)
+    await rename(join(directory, "identity"), join(directory, "identity.old"))
+    for (const part of parts) {
+      await cp(join(backup, part), join(directory, part), { recursive: true, force: true })
+    }
+    expect((await identityStore().open()).foreign).toBe(true)
+    expect((await identityStore().open()).foreign).toBe(true)
+  })
+
+  test("quarantine() moves all that a member wrote and deletes nothing, however often", async () => {
+    await identityStore().open()
+    await identityStore().write(identity)
+    for (const round of ["", "-2"]) {
+      for (const part of ["raft", "fsm"]) {
+        await mkdir(join(directory, part))
+        await writeFile(join(directory, part, "of-the-old"), round)
+      }
+      await mkdir(join(directory, "identity"), { recursive: true })
+      await writeFile(join(directory, "identity", "log.json"), "")
+      const to = await identityStore().quarantine(identity)
+      expect(to).toBe(join(directory, "quarantine", `cluster-5${round}`))
+      for (const part of ["raft", "fsm"]) {
+        expect(await readFile(join(to, part, "of-the-old"), "utf8")).toBe(round)
+      }
+      expect(await readdir(join(to, "identity"))).toEqual(["log.json"])
+      expect(await readdir(directory)).not.toContain("raft")
+    }
   })
 
   test("an identity whose record of starts was lost is foreign", async () => {
@@ -251,13 +311,11 @@ describe("identity", () => {
     }
     // As if the process had died after the first of the two moves.
     await mkdir(join(directory, "archive", "cluster"), { recursive: true })
-    await writeFile(join(directory, "archiving"), "cluster")
+    await writeFile(join(directory, "moving"), "archive/cluster")
     await rename(join(directory, "raft"), join(directory, "archive", "cluster", "raft"))
     await identityStore().open()
-    expect((await readdir(join(directory, "archive", "cluster"))).toSorted()).toEqual([
-      "fsm",
-      "raft",
-    ])
+    const archived = await readdir(join(directory, "archive", "cluster"))
+    expect(archived).toEqual(expect.arrayContaining(["fsm", "raft"]))
     expect((await readdir(directory)).toSorted()).toEqual(["archive", "boot.json", "node.json"])
   })
 })

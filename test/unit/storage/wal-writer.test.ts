@@ -36,7 +36,7 @@ function observed(fail?: (event: string, count: number) => boolean) {
     syncDirectory: () => directory.syncDirectory(),
   }
   const writer = createWriter({
-    files: () => files,
+    files: (path) => (path === "/" ? files : disk.directory(path)),
     salt: () => 7,
     now: () => 0,
     reply(reply) {
@@ -51,6 +51,7 @@ function openRequest(): WalRequest {
   return {
     kind: "open",
     directory: "/",
+    outside: "/outside",
     clusterId: "cluster",
     memberId: 1,
     segmentBytes: 64 * 1024,

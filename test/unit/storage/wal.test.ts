@@ -7,6 +7,7 @@ import { instantClock, seeded } from "../../support/log-samples.ts"
 
 const segmentBytes = 2048
 const directory = "/wal"
+const outside = "/outside"
 
 function newDisk(seed = 1, torn = false): FakeDisk {
   return new FakeDisk({ clock: instantClock, random: seeded(seed), torn })
@@ -25,6 +26,7 @@ function open(
   const wal = new Wal(disk.directory(directory), {
     ...identity,
     segmentBytes,
+    outside: disk.directory(outside),
     salt: () => (salt = (salt * 48271) % 0x7fffffff),
   })
   const groups: WalGroup[] = []
@@ -233,11 +235,65 @@ describe("segments", () => {
     expect(corruption(() => open(disk)).message).toMatch(/does not follow the segment before/)
   })
 
+  test("the newest segment lost whole is damage, whichever it is", () => {
+    for (const lost of [4, 3, 2]) {
+      const { disk } = filled()
+      for (let number = lost; number <= 4; number++) files(disk).remove(`000000000${number}.wal`)
+      const found = corruption(() => open(disk))
+      expect(found.message).toBe("the newest segment is missing")
+      expect(found.file).toBe("0000000004.wal")
+    }
+  })
+
+  test("C-38, B-25: a log that is gone is missed: nothing is begun in its place", () => {
+    for (const { disk } of [filled(), { disk: sample() }]) {
+      for (const name of files(disk).list()) files(disk).remove(name)
+      for (let again = 0; again < 2; again++) {
+        expect(corruption(() => open(disk)).message).toBe("the log of this member is gone")
+        expect(files(disk).list()).toEqual([])
+      }
+    }
+  })
+
+  test("what is known of another member's log does not keep a new one from beginning", () => {
+    const { disk } = filled()
+    for (const name of files(disk).list()) files(disk).remove(name)
+    const { opened } = open(disk, { clusterId: "cluster", memberId: 8 })
+    expect(opened.created).toBe(true)
+    for (const name of files(disk).list()) files(disk).remove(name)
+    expect(corruption(() => open(disk, { clusterId: "cluster", memberId: 8 })).message).toMatch(
+      /is gone/,
+    )
+  })
+
+  test("a log from before there was such a note gets one", () => {
+    const { disk } = filled()
+    disk.removeDirectory(outside)
+    open(disk)
+    files(disk).remove("0000000004.wal")
+    expect(corruption(() => open(disk)).message).toBe("the newest segment is missing")
+  })
+
+  test("any flipped bit of the note is found, with its file", () => {
+    const { disk } = filled()
+    const note = disk.directory(outside)
+    const bytes = note.read("log.json")
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      note.damage("log.json", () => {
+        const bad = bytes.slice()
+        bad[bit >> 3]! ^= 1 << (bit & 7)
+        return bad
+      })
+      // The last byte ends the line of the sum: nothing is read after it.
+      if (bit >= (bytes.length - 1) * 8) continue
+      expect(corruption(() => open(disk)).file).toBe("log.json")
+    }
+  })
+
   test("a segment under another name is damage", () => {
     const { disk } = filled()
-    files(disk).remove("0000000001.wal")
-    files(disk).remove("0000000002.wal")
-    files(disk).rename("0000000004.wal", "0000000002.wal")
+    for (const number of [1, 2, 3]) files(disk).remove(`000000000${number}.wal`)
+    files(disk).rename("0000000004.wal", "0000000005.wal")
     expect(corruption(() => open(disk)).message).toBe("a segment of another name")
   })
 
@@ -247,8 +303,9 @@ describe("segments", () => {
     expect(files(disk).list()).toContain("spare")
     const before = disk.operations
     for (let round = 0; round < 2; round++) append(wal, "n".repeat(600))
-    // Two appends of two operations, and write, sync, rename, directory sync of one new segment: no zeros in between.
-    expect(disk.operations - before).toBe(2 * 2 + 4)
+    // Two appends of two operations; write, sync, rename, directory sync of one new segment and its note outside, which
+    // is a new file: no zeros in between.
+    expect(disk.operations - before).toBe(2 * 2 + 4 + 5)
     expect(open(disk).items.filter((item) => item.startsWith("n")).length).toBe(2)
   })
 })
