@@ -54,6 +54,7 @@ export function raftOf(core: Core): Raft {
     hasReady: () => output.has(),
     ready: () => output.take(),
     advance: () => output.advance(),
+    position: () => ({ lastIndex: core.log.lastIndex(), term: core.term }),
     status: () => statusOf(core),
   }
 }

@@ -208,5 +208,7 @@ export interface Raft {
   ready(): Ready
   /** Synchronous mode only. */
   advance(): void
+  /** Of status, what costs nothing to tell. */
+  position(): { readonly lastIndex: number; readonly term: number }
   status(): RaftStatus
 }

@@ -1,5 +1,4 @@
 /** The libp2p node under the mesh: its modules and their settings. */
-import { noise } from "@chainsafe/libp2p-noise"
 import { gossipsub, type GossipSub } from "@libp2p/gossipsub"
 import { type Identify, identify } from "@libp2p/identify"
 import type { Libp2p } from "@libp2p/interface"
@@ -9,6 +8,7 @@ import { createLibp2p } from "libp2p"
 import { TroupeError } from "../schema/index.ts"
 import { announced } from "./addresses.ts"
 import type { Discovery } from "./discovery.ts"
+import { gatheringNoise } from "./gathering.ts"
 import { privateKeyOf } from "./keys.ts"
 import { meshLimits, meshPeriods } from "./limits.ts"
 import type { MeshOptions } from "./types.ts"
@@ -23,7 +23,7 @@ export async function createNode(options: MeshOptions, discovery: Discovery): Pr
     privateKey: privateKeyOf(options.privateKey),
     addresses: { listen: [...options.listen], announceFilter: announced },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [gatheringNoise()],
     streamMuxers: [
       yamux({
         streamOptions: {

@@ -18,14 +18,22 @@ export interface LogDriverInput {
   failed(error: Error): void
 }
 
+/** Answers that say nothing beyond what earlier batches made durable. */
+const settlesByOrder: ReadonlySet<Message["type"]> = new Set(["MsgAppResp", "MsgStorageAppendResp"])
+
 export class LogDriver {
   readonly #input: LogDriverInput
   #storing: Promise<void> = Promise.resolve()
+  /** What the core wants on disk, and what of it was handed to the log. */
+  #hardState: HardState
+  #written: HardState
   /** Boot-time clock of each batch that is not durable yet, oldest first. */
   readonly #pendingSince: number[] = []
 
   constructor(input: LogDriverInput) {
     this.#input = input
+    this.#hardState = input.memory.initialState().hardState
+    this.#written = this.#hardState
   }
 
   isStalled(): boolean {
@@ -41,11 +49,10 @@ export class LogDriver {
     const hardState = hasState
       ? { term: message.term ?? 0, vote: message.vote ?? 0, commit: message.commit ?? 0 }
       : undefined
-    this.#pendingSince.push(this.#input.clock.boottime())
-    const durable = this.#input.log.append({ hardState, entries, snapshot: snapshot?.meta })
+    if (hardState) this.#hardState = hardState
+    const durable = this.#write(message)
     const store = async (): Promise<void> => {
       await durable
-      this.#pendingSince.shift()
       if (snapshot) await this.#input.install(snapshot.meta)
       this.#input.input(() => {
         this.#remember({ entries, hardState, snapshot })
@@ -56,6 +63,23 @@ export class LogDriver {
     durable.catch(() => undefined) // Reported through the chain below.
     this.#storing = this.#storing.then(store)
     this.#storing.catch((error: Error) => this.#input.failed(error))
+  }
+
+  /**
+   * A commit index is not worth a write: it travels with the next one, and after a crash the leader tells it again.
+   * Answers to an append that brought nothing new wait only for the batches before it.
+   */
+  async #write({ entries = [], snapshot, responses = [] }: Message): Promise<void> {
+    const { term, vote } = this.#hardState
+    const isSame = term === this.#written.term && vote === this.#written.vote
+    const isQuiet = responses.every(({ type }) => settlesByOrder.has(type))
+    if (isSame && isQuiet && entries.length === 0 && !snapshot) return
+    const hardState = this.#hardState === this.#written ? undefined : this.#hardState
+    this.#written = this.#hardState
+    const since = this.#input.clock.boottime()
+    this.#pendingSince.push(since)
+    await this.#input.log.append({ hardState, entries, snapshot: snapshot?.meta })
+    this.#pendingSince.shift()
   }
 
   /** The core reads what is durable from memory. */

@@ -17,6 +17,9 @@ export interface OutboxInput {
 
 export type Outbox = (message: Message) => void
 
+/** A follower hears of a commit with the next entries, or after this. */
+const commitDelayMs = 10
+
 /** Frames go at once or not at all; a snapshot has a stream of its own. */
 export function createOutbox(input: OutboxInput): Outbox {
   const { parts, clusterId, memberId } = input
@@ -33,7 +36,14 @@ export function createOutbox(input: OutboxInput): Outbox {
   const ship = async (peer: PeerRef, message: Message): Promise<void> => {
     input.snapshotSent(message.to, await sendSnapshot(peer, message))
   }
-  return (message) => {
+  // An append without entries only tells the commit index: under load the next entries tell it just as soon.
+  const held = new Map<number, Message>()
+  const release = (to: number): void => {
+    const message = held.get(to)
+    held.delete(to)
+    if (message) send(message)
+  }
+  const send = (message: Message): void => {
     const peer = input.peerOf(message.to)
     if (!peer) return
     if (message.type === "MsgSnap") {
@@ -44,4 +54,18 @@ export function createOutbox(input: OutboxInput): Outbox {
       queueMicrotask(() => input.unreachable(message.to))
     }
   }
+  return (message) => {
+    if (isBare(message)) {
+      const isWaiting = held.has(message.to)
+      held.set(message.to, message)
+      if (!isWaiting) parts.clock.after(commitDelayMs, () => release(message.to))
+      return
+    }
+    if (message.type === "MsgApp") held.delete(message.to)
+    send(message)
+  }
+}
+
+function isBare({ type, entries = [] }: Message): boolean {
+  return type === "MsgApp" && entries.length === 0
 }

@@ -25,7 +25,8 @@ import type { ReplicaEvents, ReplicaOptions, ReplicaParts } from "./replica-opti
 import { createOutbox, type Outbox } from "./replica-outbox.ts"
 import { openCore } from "./replica-start.ts"
 import { ReplicaTables } from "./replica-tables.ts"
-import { type ProposalOutcome, Waiters } from "./replica-waiters.ts"
+import { type ProposalOutcome, Proposals } from "./replica-proposals.ts"
+import { Waiters } from "./replica-waiters.ts"
 import { receiveSnapshot } from "./snapshots.ts"
 
 const hintTurnMs = 25
@@ -38,6 +39,7 @@ export class Replica {
   readonly #options: ReplicaOptions
   readonly #parts: ReplicaParts
   readonly #raft: Raft
+  readonly #proposals = new Proposals()
   readonly #waiters = new Waiters()
   readonly #tables: ReplicaTables
   readonly #log: LogDriver
@@ -63,7 +65,7 @@ export class Replica {
     this.clusterId = clusterId
     this.memberId = memberId
     this.#parts = parts
-    this.#leading = new Leading({ events, lost: (error) => this.#waiters.fail(error) })
+    this.#leading = new Leading({ events, lost: (error) => this.#fail(error) })
     this.#raft = core.raft
     this.#tables = new ReplicaTables({
       stores: parts,
@@ -72,7 +74,7 @@ export class Replica {
       limits: options.logLimits,
       change: (change) => core.raft.applyConfChange(change),
       applied: (entry, applied) => {
-        this.#waiters.settle(entry, applied.results, () => this.#notLeader())
+        this.#proposals.settle(entry, applied.results, () => this.#notLeader())
         events.applied(entry.index, applied)
       },
       failed,
@@ -135,7 +137,7 @@ export class Replica {
     this.#tick?.cancel()
     this.#leading.end()
     this.#tables.close()
-    this.#waiters.fail(new TroupeError("ERR_STOPPED", "this node is stopping", { what: "replica" }))
+    this.#fail(new TroupeError("ERR_STOPPED", "this node is stopping", { what: "replica" }))
     await this.#log.settled()
     await this.#tables.settled()
     await this.#parts.log.close()
@@ -174,19 +176,12 @@ export class Replica {
     const at = this.#parts.clock.now()
     const data = encodeEntries({ version: entryVersion, at, command }).map((part) => part.data)
     return new Promise((resolve, reject) => {
-      if (this.#stopped) {
+      if (this.#stopped || this.leader !== this.memberId) {
         reject(this.#notLeader())
         return
       }
-      this.#input(() => {
-        if (this.#raft.propose(data) === "dropped") {
-          reject(this.#notLeader())
-          return
-        }
-        const { lastIndex, term } = this.#raft.status()
-        const first = lastIndex - data.length + 1
-        this.#waiters.proposed({ first, last: lastIndex }, { term, resolve, reject })
-      })
+      this.#proposals.add({ data, resolve, reject })
+      this.#schedule()
     })
   }
 
@@ -312,7 +307,8 @@ export class Replica {
   #schedule(): void {
     if (this.#scheduled || this.#pumping) return
     this.#scheduled = true
-    queueMicrotask(() => {
+    // Whatever comes in the same turn goes into the same writes and frames.
+    this.#parts.clock.soon(() => {
       this.#scheduled = false
       this.#guard(() => this.#pump())
     })
@@ -321,6 +317,7 @@ export class Replica {
   #pump(): void {
     this.#pumping = true
     try {
+      this.#proposals.hand(this.#raft, () => this.#notLeader())
       while (!this.#stopped && this.#raft.hasReady()) this.#handle(this.#raft.ready())
     } finally {
       this.#pumping = false
@@ -350,6 +347,11 @@ export class Replica {
     this.#waiters.wakeApplied(this.applied.index)
     this.#leading.begin(this.applied.index)
     this.#campaignIfAlone()
+  }
+
+  #fail(error: Error): void {
+    this.#proposals.fail(error)
+    this.#waiters.fail(error)
   }
 
   #notLeader(): TroupeError<"ERR_NOT_LEADER"> {

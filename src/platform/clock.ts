@@ -4,7 +4,7 @@ import { TroupeError } from "../schema/index.ts"
 import type { Clock, Timer } from "./types.ts"
 
 export function createClock(): Clock {
-  return { now: () => Date.now(), boottime, after, every, timeoutSignal, sleep }
+  return { now: () => Date.now(), boottime, after, soon, every, timeoutSignal, sleep }
 }
 
 // os.uptime() reads CLOCK_BOOTTIME but costs a system call and rounds to 10 ms; performance.now() is exact but stops
@@ -26,6 +26,10 @@ function boottime(): number {
 function after(ms: number, run: () => void): Timer {
   const timer = setTimeout(run, ms)
   return { cancel: () => clearTimeout(timer) }
+}
+
+function soon(run: () => void): void {
+  setImmediate(run)
 }
 
 function every(ms: number, run: () => void): Timer {

@@ -10,6 +10,8 @@ export interface Clock {
   /** ms that keep counting while the machine sleeps, from an arbitrary origin. For every duration. */
   boottime(): number
   after(ms: number, run: () => void): Timer
+  /** When all that has arrived by now is dealt with: the end of this turn of the event loop. No time passes. */
+  soon(run: () => void): void
   every(ms: number, run: () => void): Timer
   /** Aborts with ERR_TIMEOUT after ms. */
   timeoutSignal(ms: number, what: string): AbortSignal

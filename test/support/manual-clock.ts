@@ -25,6 +25,10 @@ export class ManualClock implements Clock {
     return this.#set({ at: this.#now + ms, everyMs: undefined, run })
   }
 
+  soon(run: () => void): void {
+    this.after(0, run)
+  }
+
   every(ms: number, run: () => void): Timer {
     return this.#set({ at: this.#now + ms, everyMs: ms, run })
   }

@@ -27,6 +27,10 @@ export class StallingClock implements Clock {
     return this.#set({ at: this.#now + ms, order: this.#order++, everyMs: undefined, run })
   }
 
+  soon(run: () => void): void {
+    this.after(0, run)
+  }
+
   every(ms: number, run: () => void): Timer {
     return this.#set({ at: this.#now + ms, order: this.#order++, everyMs: ms, run })
   }

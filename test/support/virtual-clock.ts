@@ -29,6 +29,10 @@ export class VirtualClock implements Clock {
     return this.#set(ms, undefined, run)
   }
 
+  soon(run: () => void): void {
+    this.after(0, run)
+  }
+
   every(ms: number, run: () => void): Timer {
     return this.#set(ms, ms, run)
   }

@@ -23,6 +23,7 @@ function faster(factor: number): Clock {
     now: () => real.now(),
     boottime: () => real.boottime() * factor,
     after: (ms, run) => real.after(ms / factor, run),
+    soon: (run) => real.soon(run),
     every: (ms, run) => real.every(ms / factor, run),
     timeoutSignal: (ms, what) => real.timeoutSignal(ms / factor, what),
     sleep: (ms, options) => real.sleep(ms / factor, options),

@@ -28,6 +28,12 @@ export class ProcessClock implements Clock {
     })
   }
 
+  soon(run: () => void): void {
+    this.#machine.soon(() => {
+      if (!this.#dead) run()
+    })
+  }
+
   every(ms: number, run: () => void): Timer {
     const timer = this.#machine.every(ms, () => {
       if (this.#dead) timer.cancel()
