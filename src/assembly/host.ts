@@ -1,6 +1,5 @@
 /** This machine, as the node declares it: what it is, what it has, which tools are on its PATH. */
 import { availableParallelism, freemem, hostname, loadavg, totalmem } from "node:os"
-import { monitorEventLoopDelay } from "node:perf_hooks"
 import { hasTool } from "../keeper/index.ts"
 import type { HostFacts } from "../node/index.ts"
 import { freeBytes } from "../storage/index.ts"
@@ -60,27 +59,6 @@ export function thisHost(options: { data: string; path: string; now: () => numbe
         load1: loadavg()[0] ?? 0,
         diskFreeBytes: freeBytes(options.data),
       }
-    },
-  }
-}
-
-/** p99 of the event loop's delay, ms, over roughly the last ten seconds. */
-export function watchLoopDelay(every: (ms: number, run: () => void) => { cancel(): void }): {
-  p99Ms(): number
-  stop(): void
-} {
-  const histogram = monitorEventLoopDelay({ resolution: 1 })
-  histogram.enable()
-  let last = 0
-  const timer = every(10_000, () => {
-    last = histogram.percentile(99) / 1e6
-    histogram.reset()
-  })
-  return {
-    p99Ms: () => (last === 0 ? histogram.percentile(99) / 1e6 : last),
-    stop: () => {
-      timer.cancel()
-      histogram.disable()
     },
   }
 }

@@ -6,7 +6,13 @@ import { build, type Config, isLoopback } from "../config/index.ts"
 import { createKeeper } from "../keeper/index.ts"
 import { createMesh, generateKey } from "../mesh/index.ts"
 import { createNode, type NodeOptions, type Parts, timingFrom } from "../node/index.ts"
-import { createClock, createLogger, createRandom } from "../platform/index.ts"
+import {
+  createClock,
+  createLogger,
+  createLoopProbe,
+  createRandom,
+  loopOfThisProcess,
+} from "../platform/index.ts"
 import {
   blobFile,
   createBlobStore,
@@ -19,7 +25,7 @@ import {
   lockDirectory,
 } from "../storage/index.ts"
 import { createTransfer } from "../transfer/index.ts"
-import { thisHost, watchLoopDelay } from "./host.ts"
+import { thisHost } from "./host.ts"
 
 export interface RunningNode {
   readonly name: string
@@ -62,8 +68,8 @@ async function assemble(
   }).child({ node: config.name })
   const lock = await lockDirectory(directory)
   undo.push(() => lock.unlock())
-  const loopDelay = watchLoopDelay((ms, run) => clock.every(ms, run))
-  undo.push(() => loopDelay.stop())
+  const loop = createLoopProbe({ clock, logger, ...loopOfThisProcess })
+  undo.push(() => loop.stop())
 
   const ended = Promise.withResolvers<number>()
   const blobs = createBlobStore({ directory })
@@ -99,7 +105,7 @@ async function assemble(
     keeper,
     bundles: createBundles({ blobs }),
     host: thisHost({ data: directory, path: process.env["PATH"] ?? "", now: () => clock.now() }),
-    loopDelay: () => loopDelay.p99Ms(),
+    loop,
     blobFile: (digest) => blobFile(directory, digest),
     fatal: (exitCode, error) => {
       logger.error("this node must stop", { exitCode, error: error.stack ?? error.message })
@@ -122,7 +128,7 @@ async function assemble(
       logger.debug("the keeper did not answer at the end", { error: String(error) })
     })
     await node.stop()
-    loopDelay.stop()
+    loop.stop()
     await lock.unlock()
     ended.resolve(0)
   }

@@ -1,5 +1,20 @@
 /** Nodes as the cluster sees them: identity and role (replicated), facts (gossip, never authoritative). */
 import * as z from "zod"
+import { parseVersions, VersionRange, versionsLabel, versionsText } from "./versions.ts"
+
+/** What a node measures of itself, ms, and how patient that makes it with its leader. */
+export const Vitals = z.strictObject({
+  /** Its wall clock when it said this. */
+  at: z.number(),
+  loopDelayP50Ms: z.number(),
+  loopDelayP99Ms: z.number(),
+  loopDelayMaxMs: z.number(),
+  fsyncP99Ms: z.number(),
+  electionMs: z.number(),
+  /** Why that is longer than configured; empty when it is not. */
+  electionReason: z.string(),
+})
+export type Vitals = z.infer<typeof Vitals>
 
 /** What a node says of itself by gossip. */
 export const Facts = z.strictObject({
@@ -23,6 +38,8 @@ export const Facts = z.strictObject({
   diskFreeBytes: z.number(),
   /** Base URL of this node's REST API as others can reach it; empty when it is on loopback only. */
   api: z.string(),
+  /** Absent: an older build. */
+  vitals: Vitals.optional(),
 })
 export type Facts = z.infer<typeof Facts>
 
@@ -48,11 +65,25 @@ export const Member = z.strictObject({
   labels: z.record(z.string(), z.string()),
   tools: z.array(z.string()),
   capacity: z.int(),
+  /** From state version 2 on; before, a label says it. */
+  versions: VersionRange.optional(),
 })
 export type Member = z.infer<typeof Member>
 
 /** The part of a member that the node itself declares and may change. */
-export type MemberDeclaration = Omit<Member, "id" | "role">
+export type MemberDeclaration = Omit<Member, "id" | "role" | "versions">
+
+/** What a member's build understands, in whichever way its row says it. */
+export function versionsOf(member: Pick<Member, "labels" | "versions">): VersionRange {
+  return member.versions ?? parseVersions(member.labels[versionsLabel])
+}
+
+/** A member as it declared itself: what its row holds, in the form that travels. */
+export function declarationFrom(member: Member): MemberDeclaration {
+  const { id: _id, role: _role, versions, ...declared } = member
+  if (versions === undefined) return declared
+  return { ...declared, labels: { ...declared.labels, [versionsLabel]: versionsText(versions) } }
+}
 
 /** How to reach a node. */
 export interface PeerRef {
@@ -61,6 +92,15 @@ export interface PeerRef {
   readonly addresses: readonly string[]
 }
 
+/** Where a cluster went: another took it in (`Dissolve`), or it was recovered by hand. */
+export const Redirect = z.strictObject({
+  from: z.string(),
+  into: z.string(),
+  /** Of a recovery: the last index that the new incarnation has taken over. */
+  index: z.int().optional(),
+})
+export type Redirect = z.infer<typeof Redirect>
+
 /** node.json: which cluster and member a data directory is. */
 export const Identity = z.strictObject({
   format: z.literal(1),
@@ -68,7 +108,9 @@ export const Identity = z.strictObject({
   clusterId: z.string(),
   cluster: z.string(),
   memberId: z.int(),
-  /** Clusters that dissolved, and into what: a durable redirect for late members. */
-  redirects: z.array(z.strictObject({ from: z.string(), into: z.string() })),
+  /** Clusters that this node left, and for what: a durable redirect for late members. */
+  redirects: z.array(Redirect),
+  /** After a recovery: the id under which this node's keeper knows the cluster, so that its jobs are found again. */
+  keeperCluster: z.string().optional(),
 })
 export type Identity = z.infer<typeof Identity>

@@ -1,7 +1,7 @@
 /** Bodies of requests and answers that more than one room speaks: api, client, cli and the node's forwarding. */
 import * as z from "zod"
 import { Digest } from "./plan.ts"
-import { Facts, Member } from "./member.ts"
+import { Facts, Member, Vitals } from "./member.ts"
 import { Run } from "./run.ts"
 
 /** A run manifest, handed in with the digests of the files that it names (uploaded before by PUT /v1/blobs). */
@@ -88,6 +88,27 @@ export const ClusterStatus = z.strictObject({
 })
 export type ClusterStatus = z.infer<typeof ClusterStatus>
 
+/** One member as its leader sees it. What is absent is not known. */
+export const NodeHealth = z.strictObject({
+  name: z.string(),
+  id: z.int(),
+  role: z.enum(["voter", "standby", "worker"]),
+  leader: z.boolean(),
+  /** silent: has not answered for `silentMs` */
+  state: z.enum(["connected", "silent"]),
+  silentMs: z.number(),
+  /** Entries that its log lacks; workers have none. */
+  behind: z.int().nonnegative().optional(),
+  version: z.string().optional(),
+  diskFreeBytes: z.number().optional(),
+  /** Its wall clock against the median of the members', ms. */
+  clockOffsetMs: z.number().optional(),
+  /** Of its heartbeats to the leader and back, p99. */
+  roundTripP99Ms: z.number().optional(),
+  vitals: Vitals.optional(),
+})
+export type NodeHealth = z.infer<typeof NodeHealth>
+
 export const HealthView = z.strictObject({
   status: z.enum(["ok", "degraded", "no-leader", "joining"]),
   /** How many voters may die right now without stopping the cluster. */
@@ -98,12 +119,20 @@ export const HealthView = z.strictObject({
   term: z.int(),
   node: z.string(),
   cluster: z.string(),
-  /** Sentences, worst first: what is wrong and what to do. */
+  /** How many voters there are, how many answer, how many must. */
+  voters: z.strictObject({ total: z.int(), answering: z.int(), needed: z.int() }),
+  /** Sentences, worst first: what is wrong now and what to do. */
+  problems: z.array(z.string()),
+  /** What is good to know. */
   notes: z.array(z.string()),
+  /** By the leader; without one, whom this node knows. */
+  nodes: z.array(NodeHealth),
   /** Measured on this node, ms. */
   loopDelayP99Ms: z.number(),
   fsyncP99Ms: z.number(),
   electionTimeoutMs: z.number(),
+  /** Why that is longer than configured; empty when it is not. */
+  electionReason: z.string(),
 })
 export type HealthView = z.infer<typeof HealthView>
 

@@ -16,7 +16,7 @@ import {
   uint,
   union,
 } from "../lib/index.ts"
-import type { Ending, Member, MemberDeclaration, PeerRef } from "../schema/index.ts"
+import type { Ending, Member, MemberDeclaration, PeerRef, Redirect } from "../schema/index.ts"
 import type { ReportItem } from "../state/index.ts"
 import { reportItem } from "./entry.ts"
 import * as fields from "./fields.ts"
@@ -31,6 +31,8 @@ export const reportItemsMax = 512
 /** Attempts that a lease answer may name. */
 const attemptsMax = 65_536
 const membersMax = 1024
+/** Peers that a hello names as seeking. */
+export const seekersMax = 256
 
 function versioned<T>(inner: Codec<T>): Codec<T> {
   return {
@@ -105,15 +107,21 @@ export interface Hello {
   readonly declaration: MemberDeclaration
   /** The leader that this node knows; its own when it leads. */
   readonly leaderPeer?: PeerRef | undefined
-  /** Clusters that dissolved, and into what. */
-  readonly redirects: readonly { readonly from: string; readonly into: string }[]
+  /** Clusters that dissolved or were recovered, and into what. */
+  readonly redirects: readonly Redirect[]
   /** When its cluster was founded, ms. */
   readonly startedAt?: number | undefined
+  /** It founds nothing before so many nodes without a cluster have agreed (`--expect`). */
+  readonly expect?: number | undefined
+  /** Peer ids without a cluster that it hears, itself among them, sorted. */
+  readonly seekers: readonly string[]
 }
 
 export type JoinRequest =
   | { readonly type: "hello"; readonly hello: Hello }
   | { readonly type: "join"; readonly declaration: MemberDeclaration }
+  /** What this peer had as member `instead` is lost: it asks for another id. */
+  | { readonly type: "rejoin"; readonly declaration: MemberDeclaration; readonly instead: number }
 
 export type JoinAnswer =
   | { readonly type: "hello"; readonly hello: Hello }
@@ -128,8 +136,18 @@ export type JoinAnswer =
     }
   /** Ask one of these instead. */
   | { readonly type: "redirect"; readonly peers: readonly PeerRef[] }
+  /** Somebody removed this peer: it is not admitted again. */
+  | { readonly type: "removed"; readonly reason: string }
   | { readonly type: "refused"; readonly reason: string }
 
+const redirectShape = struct({ from: fields.short, into: fields.short, index: optional(uint) })
+const redirect: Codec<Redirect> = {
+  write: (writer, value) => redirectShape.write(writer, value),
+  read(reader) {
+    const { from, into, index } = redirectShape.read(reader)
+    return { from, into, ...(index !== undefined && { index }) }
+  },
+}
 const hello: Codec<Hello> = struct({
   cluster: fields.short,
   clusterId: optional(fields.short),
@@ -138,12 +156,18 @@ const hello: Codec<Hello> = struct({
   members: uint,
   declaration: fields.declaration,
   leaderPeer: optional(fields.peerRef),
-  redirects: list(struct({ from: fields.short, into: fields.short }), 256),
+  redirects: list(redirect, 256),
   startedAt: optional(fields.time),
+  expect: optional(uint),
+  seekers: list(fields.short, seekersMax),
 })
 
 export const joinRequest: MessageCodec<JoinRequest> = messages<JoinRequest>(
-  union("type", { hello: struct({ hello }), join: struct({ declaration: fields.declaration }) }),
+  union("type", {
+    hello: struct({ hello }),
+    join: struct({ declaration: fields.declaration }),
+    rejoin: struct({ declaration: fields.declaration, instead: uint }),
+  }),
 )
 export const joinAnswer: MessageCodec<JoinAnswer> = messages<JoinAnswer>(
   union("type", {
@@ -157,6 +181,7 @@ export const joinAnswer: MessageCodec<JoinAnswer> = messages<JoinAnswer>(
     }),
     redirect: struct({ peers: list(fields.peerRef, 256) }),
     refused: struct({ reason: fields.sentence }),
+    removed: struct({ reason: fields.sentence }),
   }),
 )
 
@@ -198,6 +223,10 @@ export type JobRequest =
       /** Changes with every change of the roster; `members` comes with it when the worker's is older. */
       readonly rosterIndex: number
       readonly members?: readonly Member[] | undefined
+      /** How patient the leader asks its followers to be, and which start of it this is. */
+      readonly pace?:
+        | { readonly electionMs: number; readonly reason: string; readonly boot: string }
+        | undefined
     }
   /** Leader → worker. The same fence twice answers that attempt's state. */
   | {
@@ -300,6 +329,7 @@ export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
       ttlMs: uint,
       rosterIndex: uint,
       members: optional(list(fields.member, membersMax)),
+      pace: optional(struct({ electionMs: uint, reason: fields.sentence, boot: fields.short })),
     }),
     start: struct({
       ...order,

@@ -88,6 +88,7 @@ const everyDetail: { readonly [Code in ErrorCode]: ErrorDetails[Code] } = {
   ERR_CONFIG_INVALID: { issues: [{ path: "api", message: "is no address" }] },
   ERR_REQUEST_INVALID: { issues: [] },
   ERR_UNPLACEABLE: { task: "server", reasons: ["needs iperf3", "needs 9 cores"] },
+  ERR_CONFLICT: { reason: "the only voter" },
   ERR_KEY_CONFLICT: { key: "k", run: "r-1" },
   ERR_RUN_NOT_FOUND: { run: "r-1" },
   ERR_TASK_NOT_FOUND: { run: "r-1", task: "server" },
@@ -157,10 +158,14 @@ export class FakeFace implements NodeFace {
       term: 4,
       node: this.name,
       cluster: "troupe",
+      voters: { total: 3, answering: 3, needed: 2 },
+      problems: [],
       notes: [],
+      nodes: [],
       loopDelayP99Ms: 1,
       fsyncP99Ms: 2,
       electionTimeoutMs: 500,
+      electionReason: "",
     }
   }
 
@@ -294,6 +299,19 @@ export class FakeFace implements NodeFace {
     const cancelled = view.state === "finished" ? view : { ...view, cancelRequested: reason }
     this.#runs.set(view.id, cancelled)
     return cancelled
+  }
+
+  async pinRun(
+    run: string,
+    pinned: boolean,
+    _caller: Caller,
+    _options: Waiting,
+  ): Promise<RunView> {
+    this.#called("pinRun", { run, pinned })
+    const { pinned: _, ...view } = this.#run(run)
+    const next: RunView = pinned ? { ...view, pinned: true } : view
+    this.#runs.set(view.id, next)
+    return next
   }
 
   async readEvents(

@@ -20,7 +20,7 @@ test("C-46, B-26: two used clusters that meet stay two, and each names the other
     await Promise.all(
       world.machines.map(async (machine) => {
         const health = await world.clock.drive(machine.node!.health())
-        return health.notes.join("\n")
+        return [...health.problems, ...health.notes].join("\n")
       }),
     )
   await world.pass(60_000)

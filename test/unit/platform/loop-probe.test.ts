@@ -16,8 +16,8 @@ interface Watched {
   readonly probe: LoopProbe
   readonly said: Said[]
   /** CPU time that the thread uses from now on, ms. */
-  use(ms: number): void
-  collect(ms: number): void
+  readonly use: (ms: number) => void
+  readonly collect: (ms: number) => void
 }
 
 function watch(): Watched {

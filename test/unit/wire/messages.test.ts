@@ -50,8 +50,15 @@ const hello = sparseRecord<Hello>({
   members: safe,
   declaration,
   leaderPeer: maybe(peer),
-  redirects: some(fc.record({ from: word, into: word })),
+  redirects: some(
+    fc.oneof(
+      fc.record({ from: word, into: word }),
+      fc.record({ from: word, into: word, index: safe }),
+    ),
+  ),
   startedAt: maybe(when),
+  expect: maybe(safe),
+  seekers: some(word),
 })
 const summary = sparseRecord<AttemptSummary>({
   run: word,
@@ -113,6 +120,7 @@ const kinds: readonly (readonly [string, MessageCodec<never>, fc.Arbitrary<unkno
         ttlMs: safe,
         rosterIndex: safe,
         members: maybe(some(member)),
+        pace: maybe(fc.record({ electionMs: safe, reason: word, boot: word })),
       }),
       tagged<JobRequest>("start", {
         ...order,

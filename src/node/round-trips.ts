@@ -1,0 +1,53 @@
+/** How long each follower takes to answer a heartbeat, loops and all. */
+import { RecentDurations } from "../lib/index.ts"
+
+const window = { windowMs: 30_000, steps: 6 }
+/** An answer that late was lost on the way. */
+const lostMs = 10_000
+
+interface Way {
+  readonly recent: RecentDurations
+  /** When the oldest heartbeat without an answer left. */
+  sentAt: number | undefined
+}
+
+/** As a leader sees it; another leadership begins anew. */
+export class RoundTrips {
+  readonly #ways = new Map<number, Way>()
+
+  sent(to: number, now: number): void {
+    const way = this.#ways.get(to) ?? { recent: new RecentDurations(window), sentAt: undefined }
+    this.#ways.set(to, way)
+    // A lost one counts as a slow one: the next answer ends both.
+    if (way.sentAt === undefined || now - way.sentAt > lostMs) way.sentAt = now
+  }
+
+  answered(from: number, now: number): void {
+    const way = this.#ways.get(from)
+    if (way?.sentAt === undefined) return
+    way.recent.record(now, now - way.sentAt)
+    way.sentAt = undefined
+  }
+
+  /** By member id, of those that answered lately. */
+  view(
+    now: number,
+  ): readonly { readonly id: number; readonly p50Ms: number; readonly p99Ms: number }[] {
+    return [...this.#ways]
+      .filter(([, { recent }]) => recent.count(now) > 0)
+      .map(([id, { recent }]) => ({
+        id,
+        p50Ms: recent.quantile(now, 0.5),
+        p99Ms: recent.quantile(now, 0.99),
+      }))
+  }
+
+  /** What was on the way when everything stood still says nothing of the way. */
+  interrupted(): void {
+    for (const way of this.#ways.values()) way.sentAt = undefined
+  }
+
+  clear(): void {
+    this.#ways.clear()
+  }
+}
