@@ -109,13 +109,15 @@ class Client {
     const invokedAt = microseconds()
     const answer = await ask(...this.#request(node.api, call), limitMs)
     const output = outputOf(call, answer)
-    const completedAt = output && microseconds()
+    const endedAt = microseconds()
+    const completedAt = output && endedAt
     const { ending, isRefused } = answer
     const common = {
       client: this.#name,
       node: node.name,
       invokedAt,
       completedAt,
+      endedAt,
       ending,
       isRefused,
     }

@@ -7,6 +7,7 @@ import type {
   RunList,
   RunView,
 } from "../../src/schema/index.ts"
+import type * as storage from "../../src/storage/index.ts"
 import { attemptsOf, sightOf } from "../histories/index.ts"
 import type { Machine } from "./machine.ts"
 import { ask } from "./nemesis.ts"
@@ -34,7 +35,7 @@ async function until<T>(
     if (found !== undefined && typeof found !== "string") return found
     if (Date.now() > limit) {
       throw new EndError(
-        `not within ${limitMs / 1000} s of calm: ${what} (${found ?? "no answer"})`,
+        `not within ${limitMs / 1000} s of calm: ${what} (${typeof found === "string" ? found : "no answer"})`,
       )
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs))
@@ -222,9 +223,10 @@ const restingPrefixes = ["run/", "plan/", "group/", "task/", "event/", "key/", "
 /** Rows of a node that was stopped. */
 async function restingRows(machine: Machine, sources: string): Promise<string[]> {
   // The program's own storage: the working tree may be ahead of it.
-  const { createTableStore } = (await import(
-    `${sources}/storage/index.ts`
-  )) as typeof import("../../src/storage/index.ts")
+  const { createTableStore } = (await import(`${sources}/storage/index.ts`)) as Pick<
+    typeof storage,
+    "createTableStore"
+  >
   const tables = createTableStore({ directory: machine.data })
   try {
     await tables.open()

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   truncateSync,
   writeFileSync,
 } from "node:fs"
@@ -203,11 +204,8 @@ export class Machine {
 
   fillDisk(): void {
     this.#wasFull = true
-    const free = Number(
-      execFileSync("stat", ["-f", "-c", "%a %S", this.#disk], { encoding: "utf8" })
-        .split(" ")
-        .reduce((product, number) => product * Number(number), 1),
-    )
+    const { bavail, bsize } = statfsSync(this.#disk)
+    const free = bavail * bsize
     const bytes = Math.max(4096, free - crumbsBytes)
     execFileSync("fallocate", ["-l", String(bytes), join(this.#disk, "filler")], {
       stdio: "ignore",

@@ -1,6 +1,7 @@
 /**
- * `npm run chaos -- [--seed S] [--minutes M] [--nodes 3|5] [--faults kill,stop,…] [--commit REF] [--out DIR] [--keep]`:
- * hurts a real cluster and checks what its clients were told; exit 1 when that cannot be true. `--look DIR` judges a record again.
+ * `npm run chaos -- [--seed S] [--minutes M] [--nodes 3|5|7] [--faults kill,stop,…] [--commit REF] [--plant BUG] [--out DIR]
+ * [--keep]`: hurts a real cluster and checks what its clients were told; exit 1 when that cannot be true.
+ * `--look DIR` judges a record again.
  */
 import { rmSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -9,6 +10,7 @@ import { hasHosts } from "../e2e/hosts.ts"
 import { runChaos } from "./chaos.ts"
 import { judge, paintAll } from "./judge.ts"
 import { describe } from "./describe.ts"
+import { planted } from "./planted.ts"
 import { readRecords } from "./record.ts"
 import { type FaultKind, faultKinds, possibleFaults } from "./tools.ts"
 
@@ -36,6 +38,7 @@ async function main(): Promise<number> {
       out: { type: "string" },
       keep: { type: "boolean", default: false },
       commit: { type: "string" },
+      plant: { type: "string" },
       look: { type: "string" },
     },
   })
@@ -44,6 +47,11 @@ async function main(): Promise<number> {
   const wanted = values.faults.split(",")
   if (!Number.isInteger(seed) || !(minutes! > 0) || ![3, 5, 7].includes(nodes!)) {
     console.error("--seed is a whole number, --minutes above 0, --nodes 3, 5 or 7")
+    return 2
+  }
+  const bug = values.plant === undefined ? undefined : planted[values.plant]
+  if (values.plant !== undefined && !bug) {
+    console.error(`no such bug: ${values.plant}; there are ${Object.keys(planted).join()}`)
     return 2
   }
   const unknown = wanted.filter((name) => !isKind(name))
@@ -66,6 +74,7 @@ async function main(): Promise<number> {
     kinds,
     directory,
     commit: values.commit,
+    bugs: bug ? [bug] : [],
     say: (line) => console.log(line),
   })
   console.log(describe(result))

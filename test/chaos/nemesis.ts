@@ -169,7 +169,6 @@ export class Nemesis {
     const isDeafOther = kind === "partition" || !isDeafOne
     if (isDeafOne) for (const machine of one) machine.deafTo(other)
     if (isDeafOther) for (const machine of other) machine.deafTo(one)
-    const names = (side: readonly Machine[]): string => side.map(({ name }) => name).join()
     const arrow = isDeafOne && isDeafOther ? "|" : isDeafOne ? "does not hear" : "is not heard by"
     return {
       machines: one,
@@ -238,6 +237,10 @@ export class Nemesis {
     const dice = new Map(machines.map((machine) => [machine, this.#random.next()]))
     return machines.toSorted((a, b) => dice.get(a)! - dice.get(b)!)
   }
+}
+
+function names(machines: readonly Machine[]): string {
+  return machines.map(({ name }) => name).join()
 }
 
 /** Who says that it leads, of the newest term. */

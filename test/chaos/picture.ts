@@ -39,11 +39,7 @@ export function paint(records: readonly Record[], options: PictureOptions): stri
   const leaders = records.filter((one) => one.type === "leader")
   const times = [...calls.map(({ invokedAt }) => invokedAt), ...faultTimes(faults, options)]
   const begin = Math.min(...times)
-  const end = Math.max(
-    begin + 1000,
-    ...times,
-    ...calls.map(({ completedAt }) => completedAt ?? begin),
-  )
+  const end = Math.max(begin + 1000, ...times, ...calls.map(({ endedAt }) => endedAt))
   const x = (at: number): number =>
     left + ((Math.min(Math.max(at, begin), end) - begin) / (end - begin)) * (width - left - 20)
   const lines: string[] = []
@@ -121,12 +117,9 @@ function faultBars(
 }
 
 function callBar(record: CallRecord, place: Place & { readonly isNamed: boolean }): string {
-  const { x, y, end, isNamed } = place
-  const { call, invokedAt, completedAt, node, ending, output } = record
-  const span = Math.max(
-    isNamed ? 3 : 1,
-    x(completedAt ?? Math.min(end, invokedAt + 500_000)) - x(invokedAt),
-  )
+  const { x, y, isNamed } = place
+  const { call, invokedAt, endedAt, node, ending, output } = record
+  const span = Math.max(isNamed ? 3 : 1, x(endedAt) - x(invokedAt))
   const words = `${call.op} ${call.input.key} at ${node}: ${ending} ${output ? JSON.stringify(output) : ""}`
   const bar = `<rect x="${x(invokedAt)}" y="${y}" width="${span}" height="${isNamed ? lane / 2 - 1 : lane - 4}" fill="${colourOf(record)}"><title>${escape(words)}</title></rect>`
   if (!isNamed) return bar

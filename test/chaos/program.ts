@@ -9,6 +9,7 @@ const copied = ["src", "scripts", "package.json", "tsconfig.json"]
 
 /** A bug as a change of text: it stands in the file exactly once. */
 export interface Planted {
+  readonly what: string
   readonly file: string
   readonly find: string
   readonly replace: string

@@ -10,6 +10,8 @@ export interface CallRecord {
   readonly node: string
   readonly invokedAt: number
   readonly completedAt: number | undefined
+  /** When its client had an answer, or gave it up. */
+  readonly endedAt: number
   readonly output: RunOutput | undefined
   /** For people: how it ended, as `201`, `ERR_NO_LEADER`, `timeout`. */
   readonly ending: string

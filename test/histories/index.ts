@@ -11,4 +11,5 @@ export {
 } from "./calls.ts"
 export { checkRuns, type RunsCheck } from "./check-runs.ts"
 export { runModel } from "./run-model.ts"
+export { RunRecorder } from "./run-recorder.ts"
 export { byAge, fencesGrow, idsFollowTime, knownRuns, pagesAreWhole } from "./whole.ts"

@@ -41,6 +41,11 @@ export class HistoryRecorder<C extends Call, Output> {
     }
   }
 
+  /** A moment of its clock, for what is recorded elsewhere. */
+  moment(): number {
+    return this.#time++
+  }
+
   history(): HistoryEvent<C, Output>[] {
     return this.#calls.flatMap(({ client, call, invokedAt, ending }) => {
       if (ending === "discarded") return []
