@@ -22,6 +22,7 @@ export function runRoutes(app: App, context: RouteContext): void {
   listRoute(app, context)
   oneRoute(app, context)
   cancelRoute(app, context)
+  pinRoutes(app, context)
 }
 
 function submitRoute(app: App, { face, waits }: RouteContext): void {
@@ -118,5 +119,26 @@ function cancelRoute(app: App, { face, waits }: RouteContext): void {
     const run = await face.cancelRun(request.params.id, reason, anonymous, options)
     reply.code(202)
     return run
+  })
+}
+
+/** Pinning is a fact about the run, not an action: PUT and DELETE, each idempotent. */
+function pinRoutes(app: App, { face, waits }: RouteContext): void {
+  const schema = (operationId: string, summary: string) => ({
+    operationId,
+    summary,
+    tags: ["runs"],
+    params: RunParams,
+    response: { 200: jsonAnswer(RunView, "The run"), default: problemResponse },
+  })
+  const pin = schema("pinRun", "Keep a run and its bundle, however old it is")
+  app.put("/v1/runs/:id/pin", { schema: pin }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    return await face.pinRun(request.params.id, true, anonymous, options)
+  })
+  const unpin = schema("unpinRun", "Let retention decide about a run again")
+  app.delete("/v1/runs/:id/pin", { schema: unpin }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    return await face.pinRun(request.params.id, false, anonymous, options)
   })
 }

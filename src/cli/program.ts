@@ -173,6 +173,13 @@ function addRuns(program: Command, does: Does): void {
   withRemote(withOutput(cancel)).action(
     does(async () => (await import("./commands/runs.ts")).cancel),
   )
+  for (const [name, description] of [
+    ["pin", "keep a run and its bundle until it is unpinned"],
+    ["unpin", "let retention decide about a run again"],
+  ] as const) {
+    const pin = runs.command(name).description(description).argument("<run>", "id or label")
+    withRemote(withOutput(pin)).action(does(async () => (await import("./commands/runs.ts"))[name]))
+  }
   const logs = program
     .command("logs")
     .description("print what a run's tasks wrote")

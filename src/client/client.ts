@@ -64,6 +64,8 @@ export interface Client {
   ): Promise<RunList>
   getRun(run: string, options?: Abortable): Promise<RunView>
   cancelRun(run: string, options?: Abortable & { reason?: string }): Promise<RunView>
+  /** A pinned run is kept, however old it is. */
+  pinRun(run: string, pinned: boolean, options?: Abortable): Promise<RunView>
   /** Past and coming events, over any number of connections; ends after the last. */
   events(
     run: string,
@@ -146,6 +148,11 @@ export function createClient(options: ClientOptions): Client {
       const path = withQuery(runPath(run), query)
       const ask = { method: "DELETE" as const, path, repeatable: false, limitMs: answerLimitMs }
       return json(RunView, { ...ask, signal })
+    },
+    pinRun(run, pinned, { signal } = {}) {
+      const ask = { method: pinned ? ("PUT" as const) : ("DELETE" as const), repeatable: true }
+      const path = `${runPath(run)}/pin`
+      return json(RunView, { ...ask, path, limitMs: answerLimitMs, signal })
     },
     events: (run, { after, signal } = {}) => eventStream(run, { after, signal }, streams),
     logs: (run, query) => logStream(run, query, streams),

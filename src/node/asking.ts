@@ -18,6 +18,8 @@ const repeatable = new Set([
   "getRun",
   "runRows",
   "cancelRun",
+  "pinRun",
+  "blobUses",
   "readEvents",
   "locateLog",
   "nodes",
@@ -25,6 +27,7 @@ const repeatable = new Set([
   "admit",
   "declare",
   "meet",
+  "removeNode",
 ])
 
 /** Who answers: this node while it leads, else the peer that does. */

@@ -1,21 +1,22 @@
 /** Which member should vote: one step at a time towards DESIGN.md §5.4. Pure: the leader asks it every moment. */
-import type { ConfChange, RaftStatus } from "../consensus/index.ts"
-import type { Member, MemberRole } from "../schema/index.ts"
+import type { ConfChange } from "../consensus/index.ts"
+import type { MemberRole } from "../schema/index.ts"
 import type { Command } from "../state/index.ts"
-import type { Timing } from "./timing.ts"
+import {
+  answers,
+  type AutopilotInput,
+  countedIn,
+  eligible,
+  hasSuccessor,
+  isLongSilent,
+  isRetiring,
+  mayVote,
+  readyStandbys,
+  silentMs,
+  tolerance,
+} from "./voter-view.ts"
 
-export interface AutopilotInput {
-  /** Boot-time clock, ms. */
-  readonly now: number
-  readonly self: number
-  readonly timing: Timing
-  readonly members: readonly Member[]
-  readonly contacts: ReadonlyMap<
-    number,
-    { readonly answered: boolean; readonly steadySince: number; readonly heardAt: number }
-  >
-  readonly status: RaftStatus
-}
+export type { AutopilotInput } from "./voter-view.ts"
 
 export interface VoterChange {
   readonly reason: string
@@ -23,8 +24,7 @@ export interface VoterChange {
   readonly command: Command
 }
 
-/** Standbys may lag by this many entries and still count as caught up. */
-const lagMax = 100
+type Ids = ReadonlySet<number>
 
 /** The next step, or undefined when all is as it should be or nothing is safe now. */
 export function planVoters(input: AutopilotInput): VoterChange | undefined {
@@ -32,99 +32,148 @@ export function planVoters(input: AutopilotInput): VoterChange | undefined {
   if (confState.votersOutgoing.length > 0) return undefined
   const voters = new Set(confState.voters)
   const learners = new Set(confState.learners)
-  return (
+  const leaving = [...voters, ...learners].find((id) => isRetiring(input, id))
+  // Somebody's word goes first, and no other change comes between its steps.
+  if (leaving !== undefined) return retire(input, { voters, learners, leaving })
+  const next =
     replaceDead(input, voters, learners) ??
+    replaceUnwilling(input, voters, learners) ??
     swapStandby(input, voters, learners) ??
     (voters.size < wantedVoters(input) ? grow(input, voters, learners) : undefined) ??
+    evenOut(input, voters, learners) ??
     dropLearners(input, voters, learners)
-  )
+  return next && isWorthIt(input, voters, next) ? next : undefined
+}
+
+/** No change by itself may leave fewer losses to survive than there were. */
+function isWorthIt(input: AutopilotInput, voters: Ids, change: VoterChange): boolean {
+  const after = new Set(voters)
+  for (const { type, id } of change.confChange.changes) {
+    if (type === "ConfChangeAddNode") after.add(id)
+    else after.delete(id)
+  }
+  return tolerance(input, after) >= tolerance(input, voters)
 }
 
 /** DESIGN.md §5.4: 1, 3 from three nodes, 5 from seven; only nodes that answer and may vote count. */
 function wantedVoters(input: AutopilotInput): number {
-  const candidates = eligible(input).length + (input.contacts.get(input.self)?.answered ? 0 : 1)
-  return candidates >= 7 ? 5 : 3
+  const candidates = eligible(input, new Set())
+  const count = candidates.length + (input.contacts.get(input.self)?.answered ? 0 : 1)
+  return count >= 7 ? 5 : 3
 }
 
-/** 1 → 3 and 3 → 5 in one joint change, once two standbys are caught up and have answered for a moment. */
-function grow(
-  input: AutopilotInput,
-  voters: ReadonlySet<number>,
-  learners: ReadonlySet<number>,
-): VoterChange | undefined {
-  const ready = [...learners].filter((id) => isReady(input, id))
-  if (ready.length >= 2) {
-    const chosen = ready.toSorted((a, b) => a - b).slice(0, 2)
-    return change(`two standbys are caught up: ${voters.size + 2} voters`, {
-      add: chosen,
-      role: "voter",
-    })
+/** To the next odd number in one joint change, once enough standbys are caught up and have answered for a moment. */
+function grow(input: AutopilotInput, voters: Ids, learners: Ids): VoterChange | undefined {
+  const missing = voters.size % 2 === 0 ? 1 : 2
+  const ready = readyStandbys(input, voters, learners).slice(0, missing)
+  if (ready.length === missing) {
+    const size = voters.size + missing
+    return change(`standbys are caught up: ${size} voters`, { add: ready })
   }
-  if (learners.size >= 2) return undefined
-  const next = eligible(input)
+  if (learners.size >= missing) return undefined
+  const next = eligible(input, voters)
     .filter((member) => !learners.has(member.id) && !voters.has(member.id))
-    .slice(0, 2 - learners.size)
+    .slice(0, missing - learners.size)
   if (next.length === 0) return undefined
-  return change("new standbys", { learn: next.map((member) => member.id), role: "standby" })
+  return change("new standbys", { learn: next.map((member) => member.id) })
+}
+
+/** An even number that cannot grow: the fourth who is silent goes; of two the follower becomes a standby. */
+function evenOut(input: AutopilotInput, voters: Ids, learners: Ids): VoterChange | undefined {
+  if (voters.size % 2 === 1 || learners.size > 0) return undefined
+  const others = [...voters].filter((id) => id !== input.self)
+  if (voters.size === 2) return change("two do not vote", { learn: others })
+  const silent = others.find((id) => !answers(input, id))
+  return silent === undefined ? undefined : change("four do not vote", { remove: [silent] })
 }
 
 /** A voter that is silent for minutes gives its place to a standby; a standby is made first if there is none. */
-function replaceDead(
+function replaceDead(input: AutopilotInput, voters: Ids, learners: Ids): VoterChange | undefined {
+  if (voters.size < 3 || tolerance(input, voters) < 0) return undefined
+  const dead = [...voters].find((id) => id !== input.self && isLongSilent(input, id))
+  return dead === undefined
+    ? undefined
+    : replace(input, { voters, learners, old: dead }, `voter ${dead} is silent`)
+}
+
+/** Who was started with `--voter never` votes only until somebody can take its place. The leader hands over first. */
+function replaceUnwilling(
   input: AutopilotInput,
-  voters: ReadonlySet<number>,
-  learners: ReadonlySet<number>,
+  voters: Ids,
+  learners: Ids,
 ): VoterChange | undefined {
   if (voters.size < 3) return undefined
-  const dead = [...voters].find((id) => id !== input.self && isLongSilent(input, id))
-  if (dead === undefined) return undefined
-  const alive = [...voters].filter((id) => id === input.self || input.contacts.get(id)?.answered)
-  if (alive.length <= voters.size / 2) return undefined
-  const standby = [...learners].find((id) => isReady(input, id))
+  const unwilling = [...voters].find((id) => id !== input.self && isUnwilling(input, id))
+  return unwilling === undefined
+    ? undefined
+    : replace(input, { voters, learners, old: unwilling }, `voter ${unwilling} is not to vote`)
+}
+
+function isUnwilling(input: AutopilotInput, id: number): boolean {
+  return input.members.some((member) => member.id === id && member.voter === "never")
+}
+
+function replace(
+  input: AutopilotInput,
+  what: { readonly voters: Ids; readonly learners: Ids; readonly old: number },
+  reason: string,
+): VoterChange | undefined {
+  const { voters, learners, old } = what
+  const [standby] = readyStandbys(input, voters, learners)
   if (standby !== undefined) {
-    return change(`voter ${dead} is silent: ${standby} takes its place`, {
-      add: [standby],
-      remove: [dead],
-      role: "voter",
-    })
+    return change(`${reason}: ${standby} takes its place`, { add: [standby], remove: [old] })
   }
   if (learners.size > 0) return undefined
-  const next = eligible(input).find((member) => !voters.has(member.id))
-  return (
-    next && change(`voter ${dead} is silent: a new standby`, { learn: [next.id], role: "standby" })
-  )
+  const next = eligible(input, voters).find((member) => !voters.has(member.id))
+  return next && change(`${reason}: a new standby`, { learn: [next.id] })
 }
 
 /** A standby that fell silent, or will not vote any more, holds up nobody: another takes its place, if one answers. */
-function swapStandby(
-  input: AutopilotInput,
-  voters: ReadonlySet<number>,
-  learners: ReadonlySet<number>,
-): VoterChange | undefined {
+function swapStandby(input: AutopilotInput, voters: Ids, learners: Ids): VoterChange | undefined {
   const idle = [...learners].find(
     (id) => silentMs(input, id) >= input.timing.sessionMs || !mayVote(input, id),
   )
   if (idle === undefined) return undefined
-  const next = eligible(input).find(({ id }) => !voters.has(id) && !learners.has(id))
+  const next = eligible(input, voters).find(({ id }) => !voters.has(id) && !learners.has(id))
   return (
     next &&
     change(`standby ${idle} is of no use: ${next.id} takes its place`, {
       learn: [next.id],
       remove: [idle],
-      role: "standby",
     })
   )
 }
 
 /** With three voters no standby is needed beside them, unless it is about to replace somebody. */
-function dropLearners(
-  input: AutopilotInput,
-  voters: ReadonlySet<number>,
-  learners: ReadonlySet<number>,
-): VoterChange | undefined {
+function dropLearners(input: AutopilotInput, voters: Ids, learners: Ids): VoterChange | undefined {
   if (voters.size < 3) return undefined
   const dead = [...learners].find((id) => isLongSilent(input, id))
   if (dead === undefined) return undefined
-  return change(`standby ${dead} is silent`, { remove: [dead], role: "worker" })
+  return change(`standby ${dead} is silent`, { remove: [dead] })
+}
+
+/** A member that somebody takes out: a standby takes its place, made first if need be; after a while, or where nobody can,
+ *  the voters become fewer, and odd. */
+function retire(
+  input: AutopilotInput,
+  what: { readonly voters: Ids; readonly learners: Ids; readonly leaving: number },
+): VoterChange | undefined {
+  const { voters, learners, leaving } = what
+  if (leaving === input.self) return undefined
+  const reason = `${leaving} is taken out`
+  if (learners.has(leaving)) return change(reason, { remove: [leaving] })
+  const [standby] = readyStandbys(input, voters, learners)
+  if (standby !== undefined) return change(reason, { add: [standby], remove: [leaving] })
+  if (input.now < (input.retiring?.get(leaving) ?? 0)) {
+    const next = eligible(input, voters).find(({ id }) => !voters.has(id))
+    if (next) return learners.has(next.id) ? undefined : change(reason, { learn: [next.id] })
+  }
+  const left = [...voters].filter((id) => id !== leaving)
+  if (left.length % 2 === 1) return change(reason, { remove: [leaving] })
+  // One more than the one who leaves stops voting: who answers least.
+  const others = left.filter((id) => id !== input.self)
+  const demoted = others.toSorted((a, b) => silentMs(input, b) - silentMs(input, a) || b - a)[0]
+  return change(reason, { remove: [leaving], learn: demoted === undefined ? [] : [demoted] })
 }
 
 function change(
@@ -133,82 +182,32 @@ function change(
     readonly add?: readonly number[]
     readonly learn?: readonly number[]
     readonly remove?: readonly number[]
-    readonly role: MemberRole
   },
 ): VoterChange {
-  const { add = [], learn = [], remove = [], role } = how
+  const { add = [], learn = [], remove = [] } = how
   const changes: ConfChange["changes"] = [
     ...add.map((id) => ({ type: "ConfChangeAddNode" as const, id })),
     ...learn.map((id) => ({ type: "ConfChangeAddLearnerNode" as const, id })),
     ...remove.map((id) => ({ type: "ConfChangeRemoveNode" as const, id })),
   ]
-  const items = [
-    ...[...add, ...learn].map((id) => ({ id, role })),
-    ...remove.map((id) => ({ id, role: "worker" as const })),
-  ]
+  const as = (role: MemberRole) => (id: number) => ({ id, role })
+  const items = [...add.map(as("voter")), ...learn.map(as("standby")), ...remove.map(as("worker"))]
   return { reason, confChange: { transition: "auto", changes }, command: { type: "role", items } }
 }
 
-/** Connected members that may vote, the longest-standing first. */
-function eligible(input: AutopilotInput): readonly Member[] {
-  return input.members
-    .filter((member) => member.voter === "auto" && input.contacts.get(member.id)?.answered)
-    .toSorted((a, b) => a.id - b.id)
-}
-
-function isReady(input: AutopilotInput, id: number): boolean {
-  return mayVote(input, id) && isSteady(input, id) && isCaughtUp(input, id)
-}
-
-/** It may have been started anew with `--voter never`. */
-function mayVote(input: AutopilotInput, id: number): boolean {
-  return input.members.some((member) => member.id === id && member.voter === "auto")
-}
-
-function isSteady(input: AutopilotInput, id: number): boolean {
-  const contact = input.contacts.get(id)
-  return (
-    contact !== undefined &&
-    contact.answered &&
-    input.now - contact.steadySince >= input.timing.stableMs
+/** The voter that should lead instead of this one, which was started with `--voter never`. */
+export function planHandover(input: AutopilotInput): number | undefined {
+  const { confState, progress } = input.status
+  if (!isUnwilling(input, input.self) || confState.voters.length < 3) return undefined
+  const able = progress.filter(
+    ({ id }) => confState.voters.includes(id) && mayVote(input, id) && answers(input, id),
   )
-}
-
-function isCaughtUp(input: AutopilotInput, id: number): boolean {
-  const progress = input.status.progress.find((peer) => peer.id === id)
-  return progress !== undefined && progress.match + lagMax >= input.status.commit
-}
-
-function isLongSilent(input: AutopilotInput, id: number): boolean {
-  return silentMs(input, id) >= replaceAfterMs(input, id)
-}
-
-/** 0 for who answers, and for whom nobody has asked yet. */
-function silentMs(input: AutopilotInput, id: number): number {
-  const contact = input.contacts.get(id)
-  return !contact || contact.answered ? 0 : input.now - contact.heardAt
-}
-
-function replaceAfterMs(input: AutopilotInput, id: number): number {
-  const old = input.members.find((member) => member.id === id)
-  return old && hasSuccessor(input, old) ? input.timing.sessionMs : input.timing.replaceVoterMs
-}
-
-/** A member whose name and address now answer as a newer member was wiped: it never comes back. */
-function hasSuccessor(input: AutopilotInput, old: Member): boolean {
-  return input.members.some(
-    (member) =>
-      member.id > old.id &&
-      member.name === old.name &&
-      input.contacts.get(member.id)?.answered &&
-      member.addresses.some((address) => old.addresses.includes(address)),
-  )
+  return able.filter(({ id }) => id !== input.self).toSorted((a, b) => b.match - a.match)[0]?.id
 }
 
 /** Workers that were wiped and have come back as another member. */
 export function findGhosts(input: AutopilotInput): readonly number[] {
-  const { voters, learners, votersOutgoing } = input.status.confState
-  const counted = new Set([...voters, ...learners, ...votersOutgoing])
+  const counted = countedIn(input.status.confState)
   return input.members
     .filter((member) => member.role === "worker" && !counted.has(member.id))
     .filter((member) => input.contacts.get(member.id)?.answered === false)

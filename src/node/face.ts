@@ -35,9 +35,13 @@ export interface EventPage {
 export interface Metric {
   readonly name: string
   readonly help: string
-  readonly type: "counter" | "gauge"
+  readonly type: "counter" | "gauge" | "histogram"
   readonly labels?: Readonly<Record<string, string>>
+  /** Of a histogram: how many were counted. */
   readonly value: number
+  /** Of a histogram: how many were at or below each bound; the bound without end is left out. */
+  readonly buckets?: readonly { readonly atMost: number; readonly count: number }[]
+  readonly sum?: number
 }
 
 /** Every call is forwarded to the leader where it must be; with none it waits 2 s, then ERR_NO_LEADER.
@@ -61,6 +65,8 @@ export interface NodeFace {
   getRun(run: string, options: Waiting): Promise<RunView>
   /** Idempotent; a finished run stays as it is. */
   cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView>
+  /** Pinned: kept by retention, with its bundle. Idempotent. */
+  pinRun(run: string, pinned: boolean, caller: Caller, options: Waiting): Promise<RunView>
   /** Waits up to waitMs for events after `after` (an event id). */
   readEvents(
     run: string,

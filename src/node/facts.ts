@@ -1,5 +1,13 @@
 /** What a node says of itself: its declaration (replicated) and its facts (gossip). */
-import type { Facts, MemberDeclaration } from "../schema/index.ts"
+import {
+  type Facts,
+  knownVersions,
+  type Member,
+  type MemberDeclaration,
+  versionsLabel,
+  versionsText,
+  type Vitals,
+} from "../schema/index.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeOptions } from "./options.ts"
 import type { Parts } from "./parts.ts"
@@ -25,6 +33,25 @@ export function factsOf(context: NodeContext, running: number): Facts {
     running,
     capacity: options.capacity,
     api: options.apiUrl,
+    vitals: vitalsOf(context),
+  }
+}
+
+/** What this node measures of itself. */
+export function vitalsOf({ options, parts, replica }: NodeContext): Vitals {
+  const { clock, loop } = parts
+  const { timing } = options
+  const own = replica()
+  const { p50Ms, p99Ms, maxMs } = loop.delay()
+  const pace = own?.pace ?? { electionMs: timing.electionTicks * timing.tickMs, reason: "" }
+  return {
+    at: clock.now(),
+    loopDelayP50Ms: p50Ms,
+    loopDelayP99Ms: p99Ms,
+    loopDelayMaxMs: maxMs,
+    fsyncP99Ms: own?.fsyncP99Ms() ?? 0,
+    electionMs: pace.electionMs,
+    electionReason: pace.reason,
   }
 }
 
@@ -39,8 +66,21 @@ export function declarationOf(options: NodeOptions, parts: Parts): MemberDeclara
     arch: host.arch,
     cores: host.cores,
     memoryBytes: host.memoryBytes,
-    labels: { ...options.labels },
+    labels: { ...options.labels, [versionsLabel]: versionsText(options.versions ?? knownVersions) },
     tools: [...host.tools()],
     capacity: options.capacity,
   }
+}
+
+/** Whether a member's row says what the node declares. */
+export function isSameDeclaration(row: Member, declaration: MemberDeclaration): boolean {
+  const { id: _id, role: _role, ...declared } = row
+  return JSON.stringify(sorted(declared)) === JSON.stringify(sorted(declaration))
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== "object" || value === null) return value
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]))
 }

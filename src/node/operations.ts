@@ -2,35 +2,33 @@
 import { compileManifest, parseManifest, resolvedYaml } from "../manifests/index.ts"
 import {
   type Issue,
-  type Member,
-  type MemberDeclaration,
-  type NodeView,
-  type Output,
-  type PeerRef,
   type Plan,
   type PlanView,
-  type Run,
   type RunView,
   SubmitRun,
   TroupeError,
 } from "../schema/index.ts"
-import {
-  findRun,
-  type ItemResult,
-  listRuns,
-  readCluster,
-  readEvents,
-  readMembers,
-} from "../state/index.ts"
+import { type ItemResult, readMembers, readRun } from "../state/index.ts"
 import type { Hello } from "../wire/index.ts"
 import { profileText } from "./builtins.ts"
+import { admit, declare, meet, removeNode, transferLeader } from "./cluster-operations.ts"
 import type { CallOptions, NodeContext } from "./context.ts"
-import type { EventPage } from "./face.ts"
 import { groupOf } from "./launch.ts"
+import { leaderHealth, nodeViews } from "./leader-health.ts"
 import type { Leadership } from "./leadership.ts"
-import type { Admission } from "./membership.ts"
+import type { Verdict } from "./meeting.ts"
 import type { Replica } from "./replica.ts"
-import { runNotFound, runRows, runView } from "./run-rows.ts"
+import {
+  blobUses,
+  cancelRun,
+  getRun,
+  listRuns,
+  locateLog,
+  pinRun,
+  readEvents,
+  runRows,
+} from "./run-operations.ts"
+import { runView } from "./run-rows.ts"
 
 /** A submission as the entry node hands it to the leader: the files that it names are blobs with two copies. */
 export interface SubmitBody {
@@ -41,32 +39,15 @@ export interface SubmitBody {
   readonly bodyHash: string
 }
 
-export interface LogPlace {
-  readonly task: string
-  readonly attempt: number
-  readonly node: string
-  readonly fence: number
-  readonly peer: PeerRef
-  /** The attempt may still write. */
-  readonly live: boolean
-  readonly finished: boolean
-  /** Once collected. */
-  readonly output: Output | undefined
-}
-
-export interface LeaderHealth {
-  readonly survives: number
-  readonly copies: number
-  readonly notes: readonly string[]
-}
-
 export interface OperationParts {
   readonly context: NodeContext
   readonly replica: Replica
   readonly leadership: Leadership
   /** Resolves at the next applied entry, or after ms. */
   changed(ms: number, signal: AbortSignal): Promise<void>
-  weigh(hello: Hello): "dissolve" | "stay"
+  weigh(hello: Hello): Verdict
+  /** The other was recovered from this cluster, which has accepted work since. */
+  conflict(hello: Hello): void
   conflicts(): ReadonlyMap<string, string>
 }
 
@@ -80,23 +61,21 @@ type Operation = (parts: OperationParts, body: never, options: CallOptions) => P
 export const operations: Readonly<Record<string, Operation>> = {
   submitRun,
   planRun,
-  listRuns: listRunsOp,
-  getRun: async (parts, body: { run: string }, options) => {
-    await parts.replica.readBarrier(options.signal)
-    return withReasons(parts, findRunId(parts, body.run))
-  },
-  runRows: async (parts, body: { run: string }, options) => {
-    await parts.replica.readBarrier(options.signal)
-    return runRows(parts.replica.tables, findRunId(parts, body.run))
-  },
+  listRuns,
+  getRun,
+  runRows,
   cancelRun,
-  readEvents: readEventsOp,
+  pinRun,
+  readEvents,
   locateLog,
+  blobUses,
   nodes: async (parts) => await Promise.resolve(nodeViews(parts)),
   health: async (parts) => await Promise.resolve(leaderHealth(parts)),
   admit,
   declare,
   meet,
+  removeNode,
+  transferLeader,
 }
 
 // ---------------------------------------------------------------- runs
@@ -122,8 +101,14 @@ async function submitRun(
   })
   const run = settled(results[0], key)
   const copies = await secure(parts, index)
+  const view = await replica.viewOf(run.run)
+  if (run.existing && readRun(view, run.run) === undefined) {
+    // The key is remembered longer than the run: it is never run twice.
+    const what = `run ${run.run} was accepted with the key '${key}' and has since been removed`
+    throw new TroupeError("ERR_RUN_NOT_FOUND", what, { run: run.run })
+  }
   return {
-    run: runView(replica.tables, run.run),
+    run: runView(view, run.run),
     existing: run.existing,
     warnings:
       copies > 1 || readMembers(replica.tables).length === 1
@@ -264,202 +249,4 @@ async function planRun(
 function commandLine(plan: Plan, group: string): string[] {
   const work = groupOf(plan, group)?.work
   return work?.driver === "process" ? [...work.argv] : [`(${work?.verb ?? "unknown"})`]
-}
-
-async function listRunsOp(
-  parts: OperationParts,
-  body: { state?: string; limit: number; cursor?: string },
-  options: CallOptions,
-): Promise<{ items: readonly Run[]; nextCursor?: string }> {
-  await parts.replica.readBarrier(options.signal)
-  const { runs, next } = listRuns(parts.replica.tables, {
-    state: body.state,
-    limit: body.limit,
-    after: body.cursor,
-  })
-  return { items: runs, ...(next !== undefined && { nextCursor: next }) }
-}
-
-function findRunId(parts: OperationParts, idOrLabel: string): string {
-  const run = findRun(parts.replica.tables, idOrLabel)
-  if (!run) throw runNotFound(idOrLabel)
-  return run.id
-}
-
-/** The view with the first failing constraint of every task that waits. */
-function withReasons(parts: OperationParts, run: string): RunView {
-  const view = runView(parts.replica.tables, run)
-  const tasks = view.tasks.map((task) => {
-    if (task.state !== "pending" && task.state !== "blocked") return task
-    const explanation = parts.leadership.scheduler.explain(task, parts.leadership.placing())
-    return explanation?.waiting === undefined ? task : { ...task, waiting: explanation.waiting }
-  })
-  return { ...view, tasks }
-}
-
-async function cancelRun(
-  parts: OperationParts,
-  body: { run: string; reason: string },
-): Promise<RunView> {
-  const run = findRunId(parts, body.run)
-  await parts.replica.propose({ type: "cancel", items: [{ run, reason: body.reason }] })
-  return withReasons(parts, run)
-}
-
-async function readEventsOp(
-  parts: OperationParts,
-  body: { run: string; after?: string; limit: number; waitMs: number },
-  options: CallOptions,
-): Promise<EventPage> {
-  const run = findRunId(parts, body.run)
-  const { clock } = parts.context.parts
-  const deadline = clock.boottime() + body.waitMs
-  await parts.replica.readBarrier(options.signal)
-  for (;;) {
-    const page = readEvents(parts.replica.tables, run, { after: body.after, limit: body.limit })
-    const left = deadline - clock.boottime()
-    if (page.events.length > 0 || page.ended || page.reset || left <= 0) return page
-    await parts.changed(left, options.signal)
-    if (!parts.replica.isLeading()) return page
-  }
-}
-
-async function locateLog(
-  parts: OperationParts,
-  body: { run: string; task: string; attempt?: number; stream: "stdout" | "stderr" },
-  options: CallOptions,
-): Promise<LogPlace | undefined> {
-  await parts.replica.readBarrier(options.signal)
-  const run = findRunId(parts, body.run)
-  const rows = runRows(parts.replica.tables, run)
-  const roles = rows.run.tasks.filter((task) => groupOf(rows.plan, task.group)?.role)
-  const task = roles.find((one) => one.name === body.task)
-  if (!task) {
-    const names = roles.map((one) => one.name).join(", ")
-    throw new TroupeError(
-      "ERR_TASK_NOT_FOUND",
-      `run ${rows.run.label} has no task '${body.task}' with a log; there are: ${names}`,
-      { run, task: body.task },
-    )
-  }
-  const attempt =
-    body.attempt === undefined ? task.attempts.at(-1) : task.attempts[body.attempt - 1]
-  if (!attempt) return undefined
-  const member = rows.members.find((one) => one.id === attempt.node)
-  const path = `roles/${task.name}/${body.stream}.log`
-  const last = attempt === task.attempts.at(-1)
-  return {
-    task: task.name,
-    attempt: attempt.n,
-    node: member?.name ?? String(attempt.node),
-    fence: attempt.fence,
-    peer: { peerId: member?.peerId ?? "", addresses: member?.addresses ?? [] },
-    live: attempt.state !== "ended",
-    finished: rows.run.state === "finished",
-    output: last
-      ? rows.run.tasks.flatMap((one) => one.outputs).find((one) => one.path === path)
-      : undefined,
-  }
-}
-
-// ---------------------------------------------------------------- nodes
-
-function nodeViews(parts: OperationParts): readonly NodeView[] {
-  const { replica, leadership, context } = parts
-  return readMembers(replica.tables).map((member) => {
-    const silentMs = Math.round(leadership.silentMs(member.id))
-    const contact = leadership.contacts().get(member.id)
-    const here = member.id === replica.memberId || contact?.answered
-    return {
-      member,
-      leader: member.id === replica.memberId,
-      state: here ? "connected" : "silent",
-      silentMs,
-      self: member.peerId === context.parts.mesh.peerId,
-    }
-  })
-}
-
-function leaderHealth(parts: OperationParts): LeaderHealth {
-  const { replica, leadership } = parts
-  const { confState, progress, commit } = replica.status()
-  const members = readMembers(replica.tables)
-  const name = (id: number): string =>
-    members.find((member) => member.id === id)?.name ?? String(id)
-  const answering = (id: number): boolean =>
-    id === replica.memberId || leadership.contacts().get(id)?.answered === true
-  const healthy = confState.voters.filter(answering)
-  const quorum = Math.floor(confState.voters.length / 2) + 1
-  const notes: string[] = []
-  for (const member of members.filter((one) => !answering(one.id))) {
-    const seconds = Math.round(leadership.silentMs(member.id) / 1000)
-    notes.push(
-      `${member.name} (${member.role}) is silent for ${seconds} s: look at its host, or 'troupe node start' there`,
-    )
-  }
-  if (members.length === 1) notes.push("this cluster has one node: start more to survive a loss")
-  if (members.length === 2)
-    notes.push("two nodes keep two copies, but survive no loss by themselves: add a third")
-  if (members.length >= 3 && confState.voters.length < 3) notes.push("voters are being added")
-  for (const [clusterId, node] of parts.conflicts()) {
-    notes.push(
-      `another cluster of this name has accepted work (${clusterId.slice(0, 8)}, node ${node}); they never merge by themselves: give one another --cluster name`,
-    )
-  }
-  const lagging = progress.filter((peer) => peer.match + 1000 < commit && answering(peer.id))
-  for (const peer of lagging)
-    notes.push(`${name(peer.id)} lags ${commit - peer.match} entries behind`)
-  return {
-    survives: Math.max(0, healthy.length - quorum),
-    copies: progress.filter((peer) => peer.match >= commit && answering(peer.id)).length,
-    notes,
-  }
-}
-
-// ---------------------------------------------------------------- membership
-
-async function admit(parts: OperationParts, declaration: MemberDeclaration): Promise<Admission> {
-  const { replica, context } = parts
-  const { results } = await replica.propose({ type: "admit", items: [declaration] })
-  const result = results[0]
-  if (!result?.ok || result.id === undefined) {
-    const detail = result && !result.ok ? result.detail : "not admitted"
-    throw new TroupeError("ERR_FORBIDDEN", detail, { what: detail })
-  }
-  const row = readCluster(replica.tables)!
-  return {
-    type: "admitted",
-    clusterId: row.clusterId,
-    cluster: row.cluster,
-    memberId: result.id,
-    members: readMembers(replica.tables),
-    leader: context.identity()!.memberId,
-  }
-}
-
-async function declare(parts: OperationParts, declaration: MemberDeclaration): Promise<undefined> {
-  const row = readMembers(parts.replica.tables).find(
-    (member: Member) => member.peerId === declaration.peerId,
-  )
-  if (row) {
-    await parts.replica.propose({ type: "declare", items: [{ id: row.id, declaration }] })
-  }
-  return undefined
-}
-
-async function meet(
-  parts: OperationParts,
-  body: { hello: Hello; peer: PeerRef },
-): Promise<undefined> {
-  const { hello, peer } = body
-  if (!hello.clusterId || parts.weigh(hello) === "stay") return undefined
-  const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])].map((one) => ({
-    peerId: one.peerId,
-    addresses: [
-      ...one.addresses,
-      ...(one.peerId === hello.declaration.peerId ? hello.declaration.addresses : []),
-    ],
-  }))
-  await parts.replica.propose({ type: "dissolve", items: [{ into: hello.clusterId, peers }] })
-  return undefined
 }

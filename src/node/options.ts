@@ -1,4 +1,5 @@
 /** What a node is told at its start. */
+import type { VersionRange } from "../schema/index.ts"
 import type { Timing } from "./timing.ts"
 
 export interface NodeOptions {
@@ -13,9 +14,35 @@ export interface NodeOptions {
   readonly apiUrl: string
   /** Whether somebody was named to join. */
   readonly hasSeeds: boolean
+  /** Found nothing before so many nodes without a cluster hear each other. */
+  readonly expect?: number | undefined
   readonly timing: Timing
   /** Tests only: snapshots long before the log is as long as it may be. */
   readonly logLimits?: LogLimits
+  /** Versions of entries and rows that this node understands; undefined: those that the source knows. */
+  readonly versions?: VersionRange
+  readonly retention?: Retention
+}
+
+/** What is kept, and for how long. */
+export interface Retention {
+  /** Finished runs older than this go, and the oldest beyond so many. Pinned ones stay. */
+  readonly runsMs: number
+  readonly runsMax: number
+  /** Idempotency keys. */
+  readonly keysMs: number
+  /** Blobs of one node: above this the oldest that no kept run names go. */
+  readonly blobBytes: number
+}
+
+const dayMs = 24 * 3600 * 1000
+
+/** DESIGN.md §8. */
+export const defaultRetention: Retention = {
+  runsMs: 30 * dayMs,
+  runsMax: 1000,
+  keysMs: 7 * dayMs,
+  blobBytes: 20 * 2 ** 30,
 }
 
 export interface LogLimits {

@@ -5,13 +5,15 @@ import {
   type HealthView,
   isTroupeError,
   type Member,
+  type NodeHealth,
   type NodeView,
 } from "../schema/index.ts"
 import { readCluster } from "../state/index.ts"
 import type { NodeContext } from "./context.ts"
 import type { Metric, NodeFace, Waiting } from "./face.ts"
-import { factsOf } from "./facts.ts"
-import type { LeaderHealth } from "./operations.ts"
+import { factsOf, vitalsOf } from "./facts.ts"
+import type { LeaderHealth } from "./health.ts"
+import { nodeMetrics } from "./metrics.ts"
 
 /** Health never waits for a leader for long. */
 const leaderHealthMs = 500
@@ -22,6 +24,8 @@ export interface SoftKnowledge {
   factsOf(peerId: string): Facts | undefined
   running(): number
   leaderChanges(): number
+  /** Live attempts by state; undefined where this node does not lead. */
+  attempts(): ReadonlyMap<string, number> | undefined
   /** Of the lease that this node holds; 0 without one. */
   term(): number
 }
@@ -95,7 +99,7 @@ export class Overview {
   }
 
   async health(): Promise<HealthView> {
-    const { clock, logger, loopDelay } = this.#context.parts
+    const { clock, logger } = this.#context.parts
     const replica = this.#context.replica()
     let leader: LeaderHealth | undefined
     try {
@@ -104,8 +108,8 @@ export class Overview {
     } catch (error) {
       logger.debug("the leader did not tell its health", { error: String(error) })
     }
-    const { timing } = this.#context.options
-    const notes = [...(leader?.notes ?? []), ...this.#ownNotes(leader !== undefined)]
+    const own = vitalsOf(this.#context)
+    const { length: known } = this.#context.members()
     return {
       status: this.#status(leader),
       survives: leader?.survives ?? 0,
@@ -114,10 +118,14 @@ export class Overview {
       term: replica?.term ?? this.#soft.term(),
       node: this.#context.options.name,
       cluster: this.#context.options.cluster,
-      notes,
-      loopDelayP99Ms: loopDelay(),
-      fsyncP99Ms: replica?.fsyncP99Ms() ?? 0,
-      electionTimeoutMs: timing.electionTicks * timing.tickMs,
+      voters: leader?.voters ?? this.#knownVoters(),
+      problems: [...(leader?.problems ?? []), ...this.#ownProblems(leader !== undefined)],
+      notes: [...(leader?.notes ?? []), ...(known <= 1 ? this.#loneNotes() : [])],
+      nodes: [...(leader?.nodes ?? this.#knownNodes())],
+      loopDelayP99Ms: own.loopDelayP99Ms,
+      fsyncP99Ms: own.fsyncP99Ms,
+      electionTimeoutMs: own.electionMs,
+      electionReason: own.electionReason,
     }
   }
 
@@ -132,24 +140,51 @@ export class Overview {
     return leader.survives > 0 ? "ok" : "degraded"
   }
 
-  #ownNotes(led: boolean): readonly string[] {
-    const notes: string[] = []
+  /** What this node sees by itself: whom it knows, and whom it is connected to. */
+  #knownNodes(): readonly NodeHealth[] {
+    const connected = new Set(this.#context.parts.mesh.connectedPeers())
+    return this.#context.members().map(({ id, name, role, peerId }) => {
+      const isSelf = peerId === this.#context.parts.mesh.peerId
+      const state = isSelf || connected.has(peerId) ? "connected" : "silent"
+      return {
+        ...{ id, name, role, state, leader: false, silentMs: 0 },
+        ...(isSelf && { vitals: vitalsOf(this.#context), version: this.#context.options.version }),
+      }
+    })
+  }
+
+  #knownVoters(): HealthView["voters"] {
+    const voters = this.#knownNodes().filter(({ role }) => role === "voter")
+    const answering = voters.filter(({ state }) => state === "connected").length
+    return { total: voters.length, answering, needed: Math.floor(voters.length / 2) + 1 }
+  }
+
+  #ownProblems(led: boolean): readonly string[] {
+    if (!this.#context.identity()) return ["this node has not joined or formed a cluster yet"]
+    if (led) return []
+    const { total, answering, needed } = this.#knownVoters()
+    const silent = this.#knownNodes().filter(
+      ({ role, state }) => role === "voter" && state === "silent",
+    )
+    if (answering >= needed) {
+      return ["no leader answers, though most voters are in reach: an election is under way"]
+    }
+    const names = silent.map(({ name }) => name).join(", ")
+    return [
+      `the majority is lost: ${needed} of ${total} voters must answer, ${answering} do. ` +
+        `Start ${names} again, or mend the network between them and ${this.#context.options.name}; ` +
+        "if they are lost for good, stop this node and see 'troupe cluster recover --help'",
+    ]
+  }
+
+  #loneNotes(): readonly string[] {
     const { mesh } = this.#context.parts
-    if (!this.#context.identity()) notes.push("this node has not joined or formed a cluster yet")
-    else if (!led) {
-      notes.push(
-        "no leader answers: most voters must be running and reachable; see 'troupe cluster list'",
-      )
-    }
-    if (this.#context.members().length <= 1 && mesh.connectedPeers().length === 0) {
-      const { mdns, reason, seeds } = mesh.discovery()
-      const why =
-        mdns === "on" ? "mDNS is on, nobody answered" : `mDNS is ${mdns}: ${reason ?? "unknown"}`
-      const named =
-        seeds.length > 0 ? `; --join named ${seeds.join(", ")}` : "; --join names nobody"
-      notes.push(`this node has found no other: ${why}${named}`)
-    }
-    return notes
+    if (mesh.connectedPeers().length > 0) return []
+    const { mdns, reason, seeds } = mesh.discovery()
+    const why =
+      mdns === "on" ? "mDNS is on, nobody answered" : `mDNS is ${mdns}: ${reason ?? "unknown"}`
+    const named = seeds.length > 0 ? `; --join named ${seeds.join(", ")}` : "; --join names nobody"
+    return [`this node has found no other: ${why}${named}`]
   }
 
   ready(): ReturnType<NodeFace["ready"]> {
@@ -161,37 +196,11 @@ export class Overview {
   }
 
   metrics(): readonly Metric[] {
-    const replica = this.#context.replica()
-    const status = replica?.status()
-    return [
-      gauge("troupe_is_leader", "1 when this node leads.", replica?.isLeading() ? 1 : 0),
-      gauge("troupe_raft_term", "Current term.", status?.term ?? 0),
-      gauge("troupe_raft_commit_index", "Last committed index.", status?.commit ?? 0),
-      gauge("troupe_raft_applied_index", "Last applied index.", replica?.applied.index ?? 0),
-      gauge("troupe_raft_last_index", "Last index of the log.", status?.lastIndex ?? 0),
-      gauge("troupe_members", "Members of the cluster.", this.#context.members().length),
-      gauge(
-        "troupe_peers_connected",
-        "Peers with a connection.",
-        this.#context.parts.mesh.connectedPeers().length,
-      ),
-      gauge(
-        "troupe_loop_delay_seconds",
-        "p99 of the event loop's delay.",
-        this.#context.parts.loopDelay() / 1000,
-      ),
-      gauge(
-        "troupe_fsync_seconds",
-        "p99 of the log's fdatasync.",
-        (replica?.fsyncP99Ms() ?? 0) / 1000,
-      ),
-      {
-        name: "troupe_leader_changes_total",
-        help: "Changes of leader that this node saw.",
-        type: "counter",
-        value: this.#soft.leaderChanges(),
-      },
-    ]
+    return nodeMetrics(this.#context, {
+      leaderChanges: this.#soft.leaderChanges(),
+      running: this.#soft.running(),
+      attempts: this.#soft.attempts(),
+    })
   }
 }
 
@@ -201,7 +210,3 @@ const raftStates = {
   StateCandidate: "candidate",
   StatePreCandidate: "pre-candidate",
 } as const
-
-function gauge(name: string, help: string, value: number): Metric {
-  return { name, help, type: "gauge", value }
-}

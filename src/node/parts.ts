@@ -1,5 +1,5 @@
 /** The parts a node needs, as it needs them. assembly/ hands in the real ones, test/sim the simulated ones. */
-import type { Clock, Logger, Random } from "../platform/index.ts"
+import type { Clock, Logger, LoopProbe, Random } from "../platform/index.ts"
 import type { Ending, Facts, Identity, PeerRef, Plan, RunView } from "../schema/index.ts"
 import type { Entry, HardState } from "../consensus/index.ts"
 import type {
@@ -48,6 +48,10 @@ export interface TableStore {
   ): Promise<void>
   /** Replaces everything in the store by these rows. */
   replace(rows: AsyncIterable<Row>, mark: Omit<AppliedMark, "hash">): Promise<void>
+  /** Hash of all rows as of every write asked for before, as in the mark. */
+  hash(): Promise<string>
+  /** Closes, and puts everything in the store where nothing reads it: the next open finds an empty store. */
+  setAside(): Promise<void>
   /** A consistent view of now: rows as of `mark`. */
   view(): Promise<{ mark: AppliedMark; rows: AsyncIterable<Row> }>
   close(): Promise<void>
@@ -102,6 +106,8 @@ export interface BlobStore {
   /** ERR_BLOB_NOT_FOUND. */
   read(digest: string, range?: { offset: number; length?: number }): AsyncIterable<Uint8Array>
   remove(digest: string): Promise<void>
+  /** Every blob here, with when it came (wall clock, ms). */
+  list(): AsyncIterable<{ readonly digest: string; readonly bytes: number; readonly at: number }>
 }
 
 /** Bytes between nodes. */
@@ -287,8 +293,8 @@ export interface Parts {
   readonly bundles: Bundles
   /** This machine, for facts. */
   readonly host: HostFacts
-  /** Loop delay p99, ms, of the last seconds. */
-  readonly loopDelay: () => number
+  /** Measures this process's event loop. */
+  readonly loop: Pick<LoopProbe, "delay" | "during">
   /** Absolute path of a local blob's file, for staging. */
   readonly blobFile: (digest: string) => string
   /** The process must end: storage poisoned (74), newer cluster (76), broken invariant (70). */

@@ -8,8 +8,8 @@ import {
   type MemoryStorage,
   type Raft,
 } from "../consensus/index.ts"
-import { TroupeError } from "../schema/index.ts"
-import { type AppliedMark, encodeEntry, entryVersion, type LogMark } from "../wire/index.ts"
+import { knownVersions, TroupeError } from "../schema/index.ts"
+import { type AppliedMark, encodeEntry, type LogMark } from "../wire/index.ts"
 import type { ReplicaOptions, ReplicaParts } from "./replica-options.ts"
 
 const emptyMark: LogMark = {
@@ -78,7 +78,7 @@ export async function openCore(
 
 function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
   const context = encodeEntry({
-    version: entryVersion,
+    version: knownVersions.oldest,
     at: parts.clock.now(),
     command: options.genesis!,
   })
@@ -91,8 +91,8 @@ function foundingEntry(options: ReplicaOptions, parts: ReplicaParts): Entry {
 }
 
 /** Tables that are broken or behind the log's start are made again from the newest snapshot. */
-async function openTables(
-  parts: ReplicaParts,
+export async function openTables(
+  parts: Pick<ReplicaParts, "tables" | "snapshots" | "logger">,
   logMark: LogMark,
 ): Promise<AppliedMark | LogMark | undefined> {
   let mark: AppliedMark | undefined

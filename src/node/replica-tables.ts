@@ -6,8 +6,17 @@ import {
   type Entry,
   type MemoryStorage,
 } from "../consensus/index.ts"
-import { type Applied, apply, createTables, type Tables, type Write } from "../state/index.ts"
+import type { VersionRange } from "../schema/index.ts"
+import {
+  type Applied,
+  apply,
+  createTables,
+  type Tables,
+  type View,
+  type Write,
+} from "../state/index.ts"
 import { decodeEntry, type LogMark } from "../wire/index.ts"
+import { Evictions, finishedBy, loadRows, RunViews } from "./memory-rows.ts"
 import type { LogLimits } from "./options.ts"
 import type { ReplicaStores } from "./parts.ts"
 
@@ -19,12 +28,21 @@ export interface ReplicaTablesInput {
   /** What the rows on disk have applied. */
   readonly start: LogMark
   readonly limits: LogLimits | undefined
+  /** Versions that this node understands; undefined: those of the build. */
+  readonly versions: VersionRange | undefined
+  /** Runs something in a later turn of the main loop. */
+  later(run: () => void): void
   /** A membership change takes effect; answers what is then in force. */
   change(change: ConfChange): ConfState
   /** After each entry, in order. */
   applied(entry: Entry, applied: Applied): void
   failed(error: Error): void
+  /** Most voters have other rows. */
+  diverged(error: Error): void
 }
+
+/** Measurements that are remembered until the voters have agreed. */
+const measuredMax = 8
 
 const nothing: Applied = { writes: [], events: [], results: [] }
 
@@ -34,6 +52,10 @@ export class ReplicaTables {
   readonly #memory: MemoryStorage
   readonly #limits: LogLimits
   readonly #input: ReplicaTablesInput
+  readonly #evictions: Evictions
+  readonly #runViews: RunViews
+  /** Own hash of all rows by the index that it was measured at. */
+  readonly #measured = new Map<number, Promise<string>>()
   #applied: LogMark
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
@@ -45,31 +67,78 @@ export class ReplicaTables {
     this.#limits = input.limits ?? logLimitsDefault
     this.#input = input
     this.#applied = input.start
+    this.#evictions = new Evictions(this.view, (run) => input.later(run))
+    this.#runViews = new RunViews(this.view, input.stores.tables)
   }
 
   get applied(): LogMark {
     return this.#applied
   }
 
-  /** Rows as they stand on disk, read once when the replica opens. */
+  /** Rows as they stand on disk, read once when the replica opens. UnknownVersionError when they are newer. */
   async load(): Promise<void> {
-    for await (const [key, value] of this.#stores.tables.rows()) {
-      this.view.commit([{ key, value: JSON.parse(value) as unknown }])
-    }
+    this.view.adopt(await loadRows(this.#stores.tables, this.#input.versions))
+  }
+
+  /** A view that has all rows of this run: those of finished runs are on disk only. */
+  async viewOf(run: string): Promise<View> {
+    return await this.#runViews.of(run)
+  }
+
+  async *keysOnDisk(prefix: string): AsyncGenerator<string> {
+    await this.#writing
+    for await (const [key] of this.#stores.tables.rows(prefix)) yield key
+  }
+
+  /** Own hash of all rows after the entry `index`, if it asked for one and was applied not long ago. */
+  async hashAt(index: number): Promise<string | undefined> {
+    return await this.#measured.get(index)
   }
 
   /** Committed entries: readers see their effect at once. */
   apply(entries: readonly Entry[]): void {
-    const batch: Write[] = []
-    const before = this.#applied.index
+    let batch: Write[] = []
+    let persisted = this.#applied.index
     for (const entry of entries) {
       // A snapshot that was installed meanwhile holds it already.
-      if (entry.index > this.#applied.index) batch.push(...this.#applyEntry(entry))
+      if (entry.index <= this.#applied.index) continue
+      const { writes, events } = this.#applyEntry(entry)
+      batch.push(...writes)
+      for (const event of events) {
+        if (event.type === "checkpoint") void this.#compare(event)
+        if (event.type !== "measure") continue
+        this.#persist(batch)
+        batch = []
+        persisted = entry.index
+        this.#measure(entry.index)
+      }
     }
-    if (this.#applied.index > before) this.#persist(batch)
+    if (this.#applied.index > persisted) this.#persist(batch)
   }
 
-  #applyEntry(entry: Entry): readonly Write[] {
+  #measure(index: number): void {
+    const measured = Promise.withResolvers<string>()
+    measured.promise.catch(() => undefined) // Told by failed.
+    this.#write(async () => measured.resolve(await this.#stores.tables.hash())).catch(
+      measured.reject,
+    )
+    this.#measured.set(index, measured.promise)
+    const [oldest] = this.#measured.keys()
+    if (this.#measured.size > measuredMax) this.#measured.delete(oldest!)
+  }
+
+  async #compare(agreed: { readonly index: number; readonly hash: string }): Promise<void> {
+    const own = await this.#measured.get(agreed.index)?.catch(() => undefined) // Already told by failed.
+    if (own === undefined || own === agreed.hash) return
+    const at = `after entry ${agreed.index}`
+    this.#input.diverged(
+      new Error(
+        `the tables here differ from those of most voters: ${own} ${at}, not ${agreed.hash}`,
+      ),
+    )
+  }
+
+  #applyEntry(entry: Entry): Applied {
     let confState = this.#applied.confState
     let applied = nothing
     if (entry.type === "EntryNormal") {
@@ -82,11 +151,11 @@ export class ReplicaTables {
     this.view.commit(applied.writes)
     this.#applied = { index: entry.index, term: entry.term, confState }
     this.#input.applied(entry, applied)
-    return applied.writes
+    return applied
   }
 
   #run(entry: Entry, data: Uint8Array): Applied {
-    const { version, at, command } = decodeEntry(data)
+    const { version, at, command } = decodeEntry(data, this.#input.versions)
     return apply(this.view, { index: entry.index, term: entry.term, version, at, command })
   }
 
@@ -97,7 +166,14 @@ export class ReplicaTables {
       key,
       value: value === undefined ? undefined : JSON.stringify(value),
     }))
-    void this.#write(() => this.#stores.tables.write(rows, mark, { sync: false }))
+    const written = this.#write(() => this.#stores.tables.write(rows, mark, { sync: false }))
+    const finished = finishedBy(writes)
+    if (finished.length > 0) {
+      written.then(
+        () => this.#evictions.add(finished),
+        () => undefined, // Already told by failed.
+      )
+    }
     if (this.#stores.log.stats().bytes > this.#limits.snapshotBytes) void this.#snapshot()
   }
 
@@ -105,12 +181,10 @@ export class ReplicaTables {
   async install(meta: LogMark): Promise<void> {
     await this.#writing
     await this.#stores.tables.replace(this.#stores.snapshots.rows(meta.index), meta)
-    const rows: Write[] = []
-    for await (const [key, value] of this.#stores.snapshots.rows(meta.index)) {
-      rows.push({ key, value: JSON.parse(value) as unknown })
-    }
-    this.view.clear()
-    this.view.commit(rows)
+    const rows = await loadRows(this.#stores.tables, this.#input.versions)
+    this.view.adopt(rows)
+    this.#runViews.clear()
+    this.#measured.clear()
     this.#applied = meta
   }
 

@@ -10,27 +10,40 @@ import {
   type Ready,
 } from "../consensus/index.ts"
 import { type PeerRef, TroupeError } from "../schema/index.ts"
-import { type Command, readMember, type Tables } from "../state/index.ts"
+import {
+  activeVersion,
+  type Command,
+  readMember,
+  readSession,
+  type Tables,
+  type View,
+} from "../state/index.ts"
 import {
   decodeFrame,
   encodeEntries,
   encodeEntry,
-  entryVersion,
+  entryVersionOf,
   type LogMark,
   UnknownVersionError,
 } from "../wire/index.ts"
-import { Leading } from "./replica-leading.ts"
+import { Boots, type BootTag, bootTag } from "./boots.ts"
+import { LostLeader } from "./lost-leader.ts"
+import type { Need, Pace } from "./patience.ts"
+import { Leading, successorOf } from "./replica-leading.ts"
 import { LogDriver } from "./replica-log.ts"
 import type { ReplicaEvents, ReplicaOptions, ReplicaParts } from "./replica-options.ts"
 import { createOutbox, type Outbox } from "./replica-outbox.ts"
+import { ReplicaPace } from "./replica-pace.ts"
 import { openCore } from "./replica-start.ts"
 import { ReplicaTables } from "./replica-tables.ts"
 import { type ProposalOutcome, Proposals } from "./replica-proposals.ts"
 import { Waiters } from "./replica-waiters.ts"
+import { RoundTrips } from "./round-trips.ts"
 import { receiveSnapshot } from "./snapshots.ts"
+import { Tally } from "./tally.ts"
 
-const hintTurnMs = 25
-const hintJitterMs = 5
+/** Version of entries since which frames name the start of their sender. */
+const bootsSince = 2
 
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
 export class Replica {
@@ -45,12 +58,18 @@ export class Replica {
   readonly #log: LogDriver
   readonly #leading: Leading
   readonly #send: Outbox
+  readonly #events: ReplicaEvents
+  readonly #boots = new Boots()
+  readonly #boot: BootTag
   #pumping = false
   #scheduled = false
   #stopped = false
-  #tick: { cancel(): void } | undefined
+  readonly #pace: ReplicaPace
+  readonly tally = new Tally()
+  readonly roundTrips = new RoundTrips()
+  readonly lostLeader = new LostLeader()
   #readSequence = 0
-  #hintedTerm = 0
+  #wasStalled = false
 
   private constructor(input: {
     options: ReplicaOptions
@@ -60,8 +79,12 @@ export class Replica {
   }) {
     const { options, parts, core, events } = input
     const { clusterId, memberId, timing } = options
-    const failed = (error: Error): void => this.#fatal(74, error)
+    const { clock, logger } = parts
+    const failed = (error: Error): void =>
+      this.#fatal(error instanceof UnknownVersionError ? 76 : 74, error)
     this.#options = options
+    this.#events = events
+    this.#boot = bootTag(options.boot)
     this.clusterId = clusterId
     this.memberId = memberId
     this.#parts = parts
@@ -72,6 +95,9 @@ export class Replica {
       memory: core.memory,
       start: core.applied,
       limits: options.logLimits,
+      versions: options.versions,
+      later: (run) => void parts.clock.after(0, run),
+      diverged: (error) => void this.#quarantine(error),
       change: (change) => core.raft.applyConfChange(change),
       applied: (entry, applied) => {
         this.#proposals.settle(entry, applied.results, () => this.#notLeader())
@@ -82,8 +108,10 @@ export class Replica {
     this.#log = new LogDriver({
       log: parts.log,
       memory: core.memory,
-      clock: parts.clock,
-      stallMs: 2 * timing.electionTicks * timing.tickMs,
+      clock,
+      ticks: () => this.#pace.ticks,
+      stallTicks: () => this.#pace.electionTicks,
+      appended: (now, ms) => this.tally.appended(now, ms),
       install: async (meta) => {
         await this.#tables.install(meta)
         events.reset()
@@ -96,9 +124,30 @@ export class Replica {
       parts,
       clusterId,
       memberId,
+      boot: () => (activeVersion(this.tables) >= bootsSince ? this.#boot : 0),
       peerOf: (id) => this.peerOf(id),
       unreachable: (id) => this.#input(() => this.#raft.reportUnreachable(id)),
-      snapshotSent: (id, ok) => this.#input(() => this.#raft.reportSnapshot(id, ok)),
+      snapshotSent: (id, ok) => {
+        this.tally.shipped(ok)
+        this.#input(() => this.#raft.reportSnapshot(id, ok))
+      },
+      isMuted: () => this.#log.isStalled(),
+      sentHeartbeat: (id) => this.roundTrips.sent(id, clock.boottime()),
+    })
+    this.#pace = new ReplicaPace({
+      clock,
+      logger,
+      timing,
+      raft: this.#raft,
+      isDiskStalled: () => this.#isDiskStalled(),
+      needs: (now) => this.#needs(now),
+      input: (work) => this.#input(work),
+      woke: (gapMs) => {
+        logger.warn("this process stood still", { gapMs: Math.round(gapMs) })
+        this.roundTrips.interrupted()
+        this.#waiters.failReads()
+        events.woke(gapMs)
+      },
     })
   }
 
@@ -110,16 +159,18 @@ export class Replica {
   ): Promise<Replica> {
     const core = await openCore(options, parts)
     const replica = new Replica({ options, parts, events, core })
-    await replica.#tables.load()
+    try {
+      await replica.#tables.load()
+    } catch (error) {
+      if (error instanceof UnknownVersionError) replica.#fatal(76, error)
+      throw error
+    }
     replica.#start()
     return replica
   }
 
   #start(): void {
-    this.#tick = this.#parts.clock.every(this.#options.timing.tickMs, () => {
-      // A disk that hangs must not keep its leader in office nor make it a candidate (C-24).
-      if (!this.#log.isStalled()) this.#input(() => this.#raft.tick())
-    })
+    this.#pace.start()
     this.#campaignIfAlone()
     this.#schedule()
   }
@@ -134,7 +185,7 @@ export class Replica {
   async stop(): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
-    this.#tick?.cancel()
+    this.#pace.stop()
     this.#leading.end()
     this.#tables.close()
     this.#fail(new TroupeError("ERR_STOPPED", "this node is stopping", { what: "replica" }))
@@ -153,8 +204,53 @@ export class Replica {
     if (sender?.peerId !== from) return
     // Nobody speaks for another member, and a snapshot comes by its own stream.
     if (envelope.message.from !== envelope.from || envelope.message.type === "MsgSnap") return
+    if (!this.isCurrent(envelope.from, envelope.boot ?? 0)) return
+    if (!this.#isTrue(envelope.message, envelope.boot ?? 0)) return
+    const { type } = envelope.message
+    if (type === "MsgHeartbeatResp") {
+      this.roundTrips.answered(envelope.from, this.#parts.clock.boottime())
+    }
     this.#input(() => this.#raft.step(envelope.message))
-    if (envelope.message.type === "MsgAppResp") this.#waiters.wakeCopies()
+    if (type === "MsgAppResp") this.#waiters.wakeCopies()
+  }
+
+  /** Whether a member speaks as the start of it that is known; one on an older copy of its disk is told. */
+  isCurrent(id: number, boot: BootTag): boolean {
+    const reason = this.#boots.refusal(id, boot, readSession(this.tables, id)?.boot)
+    if (reason !== undefined) this.#tell(id, boot, reason)
+    return reason === undefined
+  }
+
+  #tell(memberId: number, boot: BootTag, reason: string): void {
+    const peer = this.peerOf(memberId)
+    if (!peer || !this.#boots.mayTell(memberId, this.#parts.clock.boottime())) return
+    this.#parts.logger.warn("a member is not what it was", { memberId, reason })
+    this.#events.outdated(peer, { memberId, boot, reason })
+  }
+
+  /** False: one side of this message has lost what it had acknowledged, so nothing may follow from it. */
+  #isTrue(message: Message, boot: BootTag): boolean {
+    const { type, from, term = 0, commit = 0, index = 0, reject = false } = message
+    const { term: ours, lastIndex } = this.#raft.status()
+    // A leader names to each member only what that member had acknowledged to it in this term.
+    if (type === "MsgHeartbeat" && term >= ours && commit > lastIndex) {
+      this.#lose(`the leader knows that ${commit} was durable here, the log ends at ${lastIndex}`)
+      return false
+    }
+    if (type !== "MsgAppResp" || term !== ours || this.leader !== this.memberId) return true
+    if (!reject) {
+      this.#boots.acknowledged(from, { term, boot, index })
+      return true
+    }
+    const reason = this.#boots.lost(from, { term, boot, index: message.rejectHint ?? 0 })
+    if (reason !== undefined) this.#tell(from, boot, reason)
+    return reason === undefined
+  }
+
+  #lose(reason: string): void {
+    if (this.#stopped) return
+    this.#end()
+    this.#events.lost(reason)
   }
 
   /** A snapshot's rows have arrived beside the core: hand it the message that announces them. */
@@ -168,18 +264,22 @@ export class Replica {
     const sender = this.peerOf(envelope.from)
     if (sender && sender.peerId !== from) return
     await receiveSnapshot(this.#parts, envelope.message, chunks)
+    this.tally.snapshotsReceived++
     this.#input(() => this.#raft.step(envelope.message))
   }
 
   /** Resolves once applied. ERR_NOT_LEADER: surely not appended; ERR_UNKNOWN_OUTCOME: it may still happen. */
   propose(command: Command): Promise<ProposalOutcome> {
     const at = this.#parts.clock.now()
-    const data = encodeEntries({ version: entryVersion, at, command }).map((part) => part.data)
+    const version = entryVersionOf(command, activeVersion(this.tables))
+    if (version === undefined) return Promise.reject(notUnderstood(command))
+    const data = encodeEntries({ version, at, command }).map((part) => part.data)
     return new Promise((resolve, reject) => {
       if (this.#stopped || this.leader !== this.memberId) {
         reject(this.#notLeader())
         return
       }
+      this.tally.proposals++
       this.#proposals.add({ data, resolve, reject })
       this.#schedule()
     })
@@ -188,7 +288,9 @@ export class Replica {
   /** The change and the command that its application also applies travel in one entry. */
   proposeConfChange(change: Omit<ConfChange, "context">, command: Command): "ok" | "dropped" {
     let result: "ok" | "dropped" = "dropped"
-    const context = encodeEntry({ version: entryVersion, at: this.#parts.clock.now(), command })
+    const version = entryVersionOf(command, activeVersion(this.tables))
+    if (version === undefined) throw notUnderstood(command)
+    const context = encodeEntry({ version, at: this.#parts.clock.now(), command })
     this.#input(() => {
       result = this.#raft.proposeConfChange({ ...change, context })
     })
@@ -231,21 +333,70 @@ export class Replica {
     this.#input(() => this.#raft.transferLeadership(to))
   }
 
-  /** The leader's process is surely dead: no connection is left and a redial was refused. One hint a term. */
+  /** The follower that has most takes over, of those that answer; undefined: there is none, or this node does not lead. */
+  handOver(): number | undefined {
+    const best = successorOf(this.status())
+    if (best !== undefined) this.transferLeadership(best)
+    return best
+  }
+
+  /** The leader's process is surely dead: no connection is left, and a redial was refused or another boot answers. */
   leaderIsDead(): void {
-    if (this.leader === 0 || this.isLeading() || this.#hintedTerm === this.term) return
-    const dead = this.leader
-    this.#hintedTerm = this.term
+    const { leader, term } = this
+    if (leader === 0 || this.isLeading()) return
+    const survivors = this.#tables.applied.confState.voters.filter((id) => id !== leader)
+    const turn = survivors.indexOf(this.memberId)
+    const { clock, logger, random } = this.#parts
+    const wait = this.lostLeader.hint({ leader, term }, { turn, random: random.next() })
+    if (wait === undefined) return
+    logger.info("the leader's process is dead", { leader, term })
     this.#input(() => this.#raft.forgetLeader())
-    const survivors = this.#tables.applied.confState.voters.filter((id) => id !== dead)
-    const rank = survivors.indexOf(this.memberId)
-    if (rank < 0) return
-    const { term } = this
-    // The survivors notice within a millisecond of each other: in turns they do not split the vote.
-    const wait = rank * hintTurnMs + this.#parts.random.next() * hintJitterMs
-    this.#parts.clock.after(wait, () => {
+    if (turn < 0) return
+    clock.after(wait, () => {
       if (this.leader === 0 && this.term === term) this.#input(() => this.#raft.campaign())
     })
+  }
+
+  // ---------------------------------------------------------------- timeouts
+
+  /** The election timeout that counts now. */
+  get pace(): Pace {
+    return this.#pace.pace
+  }
+
+  /** How often nothing ran here for longer than half of it. */
+  get gaps(): number {
+    return this.#pace.gaps
+  }
+
+  /** Of other voters, at their leader; true when the timeout grew and must be announced. */
+  hearNeeds(needs: readonly Need[]): boolean {
+    return this.#pace.hear(needs)
+  }
+
+  /** The leader of this term asks for this patience. */
+  follow(term: number, pace: Pace): void {
+    if (term === this.term && !this.isLeading()) this.#pace.follow(pace)
+  }
+
+  #needs(now: number): readonly Need[] {
+    const trips = this.roundTrips.view(now).map(({ id, p99Ms }) => {
+      return { what: `round trip to ${readMember(this.tables, id)?.name ?? id}`, p99Ms }
+    })
+    const { p99Ms } = this.#parts.loop.delay()
+    return [{ what: "loop delay", p99Ms }, { what: "fsync", p99Ms: this.fsyncP99Ms() }, ...trips]
+  }
+
+  /** Looked at with every tick: a leader whose disk hangs lets another one lead. */
+  #isDiskStalled(): boolean {
+    const isStalled = this.#log.isStalled()
+    if (isStalled && !this.#wasStalled) {
+      this.tally.diskStalls++
+      this.#parts.logger.warn("the log's disk hangs", { ...this.#log.pending() })
+      this.handOver()
+    }
+    this.#wasStalled = isStalled
+    return isStalled
   }
 
   // ---------------------------------------------------------------- views
@@ -270,20 +421,58 @@ export class Replica {
     return this.#tables.view
   }
 
+  /** A view that has all rows of this run: those of finished runs are on disk only. */
+  async viewOf(run: string): Promise<View> {
+    return await this.#tables.viewOf(run)
+  }
+
+  /** Keys of rows below a prefix as they are on disk, which is as far as was applied when it was asked, or further. */
+  keysOnDisk(prefix: string): AsyncIterable<string> {
+    return this.#tables.keysOnDisk(prefix)
+  }
+
+  /** Own hash of all rows after the entry `index`, which asked for it; undefined when it is not known here (any more). */
+  async hashAt(index: number, signal: AbortSignal): Promise<string | undefined> {
+    if (this.applied.index < index) await this.#waiters.applied(index, signal)
+    return await this.#tables.hashAt(index)
+  }
+
   get applied(): LogMark {
     return this.#tables.applied
   }
 
+  /** Of the last moments; what was slow an hour ago is not slow now. */
   fsyncP99Ms(): number {
-    return this.#parts.log.stats().fsyncP99Ms
+    const recent = this.tally.recentAppends.quantile(this.#parts.clock.boottime(), 0.99)
+    return Math.min(recent, this.#parts.log.stats().fsyncP99Ms)
+  }
+
+  logBytes(): number {
+    return this.#parts.log.stats().bytes
+  }
+
+  /** What waits here: batches for the disk, proposals and reads for their answers. */
+  waiting(): ReturnType<LogDriver["pending"]> & {
+    readonly proposals: number
+    readonly reads: number
+  } {
+    const { size: proposals } = this.#proposals
+    return { ...this.#log.pending(), proposals, reads: this.#waiters.reads }
   }
 
   isLeading(): boolean {
     return this.#leading.isOwn
   }
 
+  /** Undefined also of a member whose node is another member now. */
   peerOf(id: number): PeerRef | undefined {
-    return readMember(this.tables, id) ?? this.#options.roster(id)
+    const peer = readMember(this.tables, id) ?? this.#options.roster(id)
+    return peer?.peerId === "" ? undefined : peer
+  }
+
+  /** The tag of this start, by which others tell it from earlier ones. */
+  get boot(): BootTag {
+    return this.#boot
   }
 
   // ---------------------------------------------------------------- the pump
@@ -317,7 +506,10 @@ export class Replica {
   #pump(): void {
     this.#pumping = true
     try {
-      this.#proposals.hand(this.#raft, () => this.#notLeader())
+      this.#proposals.hand(this.#raft, () => {
+        this.tally.proposalsRefused++
+        return this.#notLeader()
+      })
       while (!this.#stopped && this.#raft.hasReady()) this.#handle(this.#raft.ready())
     } finally {
       this.#pumping = false
@@ -325,7 +517,7 @@ export class Replica {
   }
 
   #handle(ready: Ready): void {
-    if (ready.softState || ready.hardState) this.#leading.note(this.#raft.status())
+    if (ready.softState || ready.hardState) this.#note(this.#raft.status())
     for (const { index, context } of ready.readStates) {
       this.#waiters.confirmRead(Buffer.from(context).toString(), index)
     }
@@ -334,6 +526,17 @@ export class Replica {
       else if (message.to === applyThread) this.#apply(message)
       else this.#send(message)
     }
+  }
+
+  #note(status: RaftStatus): void {
+    const wasLeader = this.leader === this.memberId
+    this.tally.note(status)
+    this.#leading.note(status)
+    this.lostLeader.heard({ leader: status.lead, term: status.term })
+    const isLeader = status.raftState === "StateLeader"
+    if (isLeader === wasLeader) return
+    this.roundTrips.clear()
+    if (isLeader) this.#pace.lead()
   }
 
   #deliver(message: Message): void {
@@ -359,12 +562,35 @@ export class Replica {
     return new TroupeError("ERR_NOT_LEADER", "this node does not lead", { leader })
   }
 
+  /** This copy is wrong: it is put aside, and the next start makes it again from snapshot and log (C-29). */
+  async #quarantine(error: Error): Promise<void> {
+    if (this.#stopped) return
+    this.#end()
+    await this.#log.settled()
+    await this.#tables.settled()
+    try {
+      await this.#parts.tables.setAside()
+      this.#parts.fatal(70, error)
+    } catch (cause) {
+      this.#parts.fatal(74, cause as Error)
+    }
+  }
+
   #fatal(exitCode: 70 | 74 | 76, error: Error): void {
     if (this.#stopped) return
-    this.#stopped = true
-    this.#tick?.cancel()
-    this.#tables.close()
-    this.#leading.end()
+    this.#end()
     this.#parts.fatal(exitCode, error)
   }
+
+  #end(): void {
+    this.#stopped = true
+    this.#pace.stop()
+    this.#tables.close()
+    this.#leading.end()
+  }
+}
+
+function notUnderstood({ type }: Command): TroupeError<"ERR_UNSUPPORTED"> {
+  const what = `'${type}' while a voter or standby runs an older troupe: update it first`
+  return new TroupeError("ERR_UNSUPPORTED", `this cluster cannot ${what}`, { what })
 }

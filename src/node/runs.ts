@@ -12,8 +12,9 @@ import {
 import type { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { Caller, EventPage, NodeFace, Waiting } from "./face.ts"
-import type { LogPlace, SubmitBody } from "./operations.ts"
+import type { SubmitBody } from "./operations.ts"
 import { replicateBlobs } from "./replication.ts"
+import type { LogPlace } from "./run-operations.ts"
 
 const blobBytesMax = 64 * 2 ** 30
 
@@ -81,6 +82,11 @@ export class Runs {
   async cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView> {
     const how = { ...options, principal: caller.principal }
     return (await this.#context.call("cancelRun", { run, reason }, how)) as RunView
+  }
+
+  async pinRun(run: string, pinned: boolean, caller: Caller, options: Waiting): Promise<RunView> {
+    const how = { ...options, principal: caller.principal }
+    return (await this.#context.call("pinRun", { run, pinned }, how)) as RunView
   }
 
   async readEvents(

@@ -23,6 +23,10 @@ export interface Timing {
   readonly holdMs: number
   readonly gossipMs: number
   readonly requestMs: number
+  /** How often a leader looks for what has expired. */
+  readonly retainMs: number
+  /** How often a leader compares its voters' tables, if anything was applied since. */
+  readonly checkpointMs: number
 }
 
 /** Everything in step with the three numbers that the configuration names. */
@@ -50,5 +54,7 @@ export function timingFrom(base: {
     holdMs: 2000,
     gossipMs: 2000,
     requestMs: 5000 * pace,
+    retainMs: 60_000,
+    checkpointMs: 60_000,
   }
 }

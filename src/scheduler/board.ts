@@ -182,6 +182,8 @@ export class Board {
         this.#taskRow(parsed.task, value as Task | undefined)
         return
       case "event":
+      case "waste":
+      case "checkpoint":
       case "cluster":
       case "label":
       case "key":

@@ -105,6 +105,8 @@ export const Run = z.strictObject({
   bundle: BundleRef.optional(),
   /** Number of its events so far; ids of events are `<index>-<n>`. */
   events: z.int(),
+  /** Kept until it is unpinned, however old it is. */
+  pinned: z.literal(true).optional(),
 })
 export type Run = z.infer<typeof Run>
 

@@ -2,8 +2,11 @@
 import { assign, failUnplaceable, giveUp, report } from "./attempts.ts"
 import { Draft } from "./draft.ts"
 import * as members from "./members.ts"
+import { checkpoint } from "./checkpoint.ts"
+import { collect, pin } from "./retention.ts"
 import { cancel, submit, timeOut } from "./runs.ts"
 import type { Applied, AppliedEntry, Command, CommandType, ItemResult, View } from "./types.ts"
+import { raise } from "./versions.ts"
 
 type Appliers = {
   readonly [Type in CommandType]: (
@@ -16,6 +19,7 @@ type Appliers = {
 const appliers: Appliers = {
   genesis: members.found,
   admit: members.admit,
+  readmit: members.readmit,
   declare: members.declare,
   role: members.setRole,
   session: members.setSession,
@@ -30,6 +34,12 @@ const appliers: Appliers = {
   },
   cancel: (draft, item) => cancel(draft, item.run, item.reason),
   remove: members.remove,
+  expel: members.expel,
+  supersede: members.supersede,
+  raise,
+  pin,
+  collect,
+  checkpoint,
 }
 
 /** Items in order, each on what the ones before it left. An item that is stale or invalid changes nothing and says so

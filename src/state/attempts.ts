@@ -21,11 +21,13 @@ interface Found {
   readonly group: TaskGroup
 }
 
-function find(draft: Draft, ref: TaskRef): Found | undefined {
+function find(draft: Draft, ref: TaskRef): Found | ItemResult {
+  if (draft.isFinished(ref.run)) return stale(`run ${ref.run} is finished`)
   const run = draft.run(ref.run)
   const task = run?.task(ref.group, ref.index)
   const group = run?.definition(ref.group)
-  return run && task && group ? { run, task, group } : undefined
+  if (run && task && group) return { run, task, group }
+  return notFound(`no task ${ref.run}/${ref.group}[${ref.index}]`)
 }
 
 /** An attempt that is not ended, if there is one. */
@@ -76,8 +78,7 @@ function misplaced(
 /** The fence is the entry's index: unique for (task, attempt), shared by the assignments of one entry. */
 export function assign(draft: Draft, placement: Placement): ItemResult {
   const found = find(draft, placement)
-  if (found === undefined)
-    return notFound(`no task ${placement.run}/${placement.group}[${placement.index}]`)
+  if ("ok" in found) return found
   const wrong = misplaced(draft, found, placement)
   if (wrong !== undefined) return stale(wrong)
   const { run, task } = found
@@ -117,7 +118,7 @@ const order = ["assigned", "started", "ready", "ended"] as const
 
 export function report(draft: Draft, item: ReportItem): ItemResult {
   const found = find(draft, item)
-  if (found === undefined) return notFound(`no task ${item.run}/${item.group}[${item.index}]`)
+  if ("ok" in found) return found
   const { task } = found
   const last = task.attempts.at(-1)
   if (last === undefined || last.fence !== item.fence || last.n !== item.attempt) {
@@ -305,7 +306,7 @@ type AttemptDecision = Extract<DecideItem, { kind: "attempt-lost" | "overdue" }>
 /** Ends a live attempt without its node's word: whatever the node says later has an old fence. */
 export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
   const found = find(draft, item.task)
-  if (found === undefined) return notFound(`no task ${item.task.run}/${item.task.group}`)
+  if ("ok" in found) return found
   const { run, task, group } = found
   const live = liveAttempt(task)
   if (live === undefined || live.fence !== item.fence) {
@@ -320,7 +321,9 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
     if (session !== undefined && session.state !== "lost") {
       return stale(`${run.nodeName(live.node)} is back`)
     }
-    if (group.onLoss === "wait" && !stopped) return stale(`${task.name} waits for its node`)
+    const isGone = draft.member(live.node) === undefined
+    if (group.onLoss === "wait" && !stopped && !isGone)
+      return stale(`${task.name} waits for its node`)
   }
   const ending: Ending = { outcome: "lost", stopped: false, reason: item.reason }
   const requeues =
@@ -346,7 +349,7 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
 /** A task that waits for a node which will not come. */
 export function failUnplaceable(draft: Draft, ref: TaskRef, reason: string): ItemResult {
   const found = find(draft, ref)
-  if (found === undefined) return notFound(`no task ${ref.run}/${ref.group}[${ref.index}]`)
+  if ("ok" in found) return found
   const { run, task } = found
   if (task.state !== "pending") return stale(`${task.name} is ${task.state}, not pending`)
   finishTask(run, task, { result: "failed", reason })

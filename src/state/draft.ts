@@ -37,6 +37,11 @@ export class Draft {
     this.#changed.set(key, value)
   }
 
+  /** The rows as they were before this entry. */
+  get before(): View {
+    return this.#view
+  }
+
   get cluster(): ClusterRow | undefined {
     return this.get(keys.clusterKey) as ClusterRow | undefined
   }
@@ -59,10 +64,33 @@ export class Draft {
     return this.get(keys.sessionKey(node)) as Session | undefined
   }
 
+  /** Whether a run was accepted by a later entry than this index. */
+  hasRunAfter(index: number): boolean {
+    for (const [key] of this.#view.rangeDown(keys.runPrefix)) return key >= keys.runsAfter(index)
+    return false
+  }
+
+  /** Of entries and rows, before this entry. */
+  get version(): number {
+    return this.cluster?.version ?? 1
+  }
+
+  /** The run's own row, however the run stands. */
+  runRow(id: string): Run | undefined {
+    return this.#runs.get(id)?.run ?? (this.get(keys.runKey(id)) as Run | undefined)
+  }
+
+  /** Nothing but a pin changes a finished run, so its other rows need not be at hand (they may be on disk only). */
+  isFinished(id: string): boolean {
+    return this.runRow(id)?.state === "finished"
+  }
+
+  /** A run that is not finished. */
   run(id: string): RunDraft | undefined {
     const known = this.#runs.get(id)
     if (known !== undefined) return known
     const run = this.#view.get(keys.runKey(id)) as Run | undefined
+    if (run?.state === "finished") return undefined
     const plan = this.#view.get(keys.planKey(id)) as Plan | undefined
     if (run === undefined || plan === undefined) return undefined
     return this.#add(new RunDraft(this, this.#view, { run, plan }))
@@ -133,6 +161,10 @@ export class RunDraft {
 
   change(fields: Partial<Run>): void {
     this.#run = { ...this.#run, ...fields }
+  }
+
+  replace(run: Run): void {
+    this.#run = run
   }
 
   definition(name: string): TaskGroup | undefined {

@@ -4,25 +4,31 @@ export { apply } from "./apply.ts"
 export { liveAttempt, nextAttempt } from "./attempts.ts"
 export { firstUnmet, type Unmet } from "./constraints.ts"
 export {
+  checkpointKey,
   clusterKey,
   eventKey,
   eventPrefix,
   groupKey,
   groupPrefix,
+  idempotencyPrefix,
   memberKey,
   memberPrefix,
   type ParsedKey,
   parseKey,
   planKey,
+  rowPrefixesOf,
   runId,
   runKey,
   runPrefix,
   sessionKey,
   sessionPrefix,
+  standingPrefixes,
   taskGroupPrefix,
   taskKey,
   taskPrefix,
   taskRefOf,
+  wasteKey,
+  wastePrefix,
 } from "./keys.ts"
 export { edgeState } from "./outcome.ts"
 export {
@@ -36,6 +42,7 @@ export {
   readMember,
   readMembers,
   readPlan,
+  readRemoved,
   readRun,
   readSession,
   readTask,
@@ -45,5 +52,7 @@ export {
   type RunQuery,
   untouchedTask,
 } from "./read.ts"
+export { recoveryWrites } from "./recovery.ts"
 export { createTables, type Tables } from "./tables.ts"
+export { activeVersion, membersBehind, migrate } from "./versions.ts"
 export { phasesOf, viewOf } from "./view.ts"

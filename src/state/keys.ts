@@ -30,13 +30,19 @@ function runOfPart(part: string): string {
 }
 
 export const clusterKey = "cluster"
+export const checkpointKey = "checkpoint"
 export const memberPrefix = "member/"
 export const sessionPrefix = "session/"
+/** By peer id: who was removed is not admitted again. */
+export const removedPrefix = "removed/"
+export const removedKey = (peerId: string): string => `${removedPrefix}${peerId}`
 export const runPrefix = `run/${namespace}/`
 
 export const memberKey = (id: number): string => `${memberPrefix}${pad(id, indexDigits)}`
 export const sessionKey = (node: number): string => `${sessionPrefix}${pad(node, indexDigits)}`
 export const runKey = (run: string): string => `${runPrefix}${runPart(run)}`
+/** Keys of runs that were accepted after this index sort behind it. */
+export const runsAfter = (index: number): string => `${runPrefix}${pad(index + 1, indexDigits)}`
 export const planKey = (run: string): string => `plan/${namespace}/${runPart(run)}`
 export const groupPrefix = (run: string): string => `group/${namespace}/${runPart(run)}/`
 export const groupKey = (run: string, group: string): string => `${groupPrefix(run)}${group}`
@@ -47,16 +53,39 @@ export const taskKey = (task: TaskRef): string =>
 export const eventPrefix = (run: string): string => `event/${namespace}/${runPart(run)}/`
 export const eventKey = (run: string, n: number): string =>
   `${eventPrefix(run)}${pad(n, eventDigits)}`
+/** The run is collected, its rows are not all gone. */
+export const wastePrefix = `waste/${namespace}/`
+export const wasteKey = (run: string): string => `${wastePrefix}${runPart(run)}`
+export const idempotencyPrefix = `key/${namespace}/`
 export const labelKey = (label: string): string => `label/${namespace}/${label}`
 /** The length keeps (a, b/c) and (a/b, c) apart. */
 export const idempotencyKey = (principal: string, key: string): string =>
-  `key/${namespace}/${principal.length}:${principal}/${key}`
+  `${idempotencyPrefix}${principal.length}:${principal}/${key}`
+
+/** Begins the keys of every row that is no row of one run: these are few or small and always in memory. */
+export const standingPrefixes = [
+  clusterKey,
+  checkpointKey,
+  memberPrefix,
+  sessionPrefix,
+  removedPrefix,
+  runPrefix,
+  idempotencyPrefix,
+  `label/${namespace}/`,
+  wastePrefix,
+] as const
+
+/** Begins the keys of everything that belongs to a run beside its own row. The plan's is the whole key, and first:
+ *  whoever finds a plan finds the rest. */
+export function rowPrefixesOf(run: string): readonly string[] {
+  return [planKey(run), groupPrefix(run), taskPrefix(run), eventPrefix(run)]
+}
 
 /** What a key names. */
 export type ParsedKey =
-  | { readonly table: "cluster" | "label" | "key" }
+  | { readonly table: "cluster" | "checkpoint" | "label" | "key" }
   | { readonly table: "member" | "session"; readonly id: number }
-  | { readonly table: "run" | "plan" | "event"; readonly run: string }
+  | { readonly table: "run" | "plan" | "event" | "waste"; readonly run: string }
   | { readonly table: "group"; readonly run: string; readonly group: string }
   | { readonly table: "task"; readonly task: TaskRef }
 
@@ -65,6 +94,7 @@ export function parseKey(key: string): ParsedKey | undefined {
   const [table = "", first, run, group, index] = key.split("/")
   switch (table) {
     case "cluster":
+    case "checkpoint":
     case "label":
     case "key":
       return { table }
@@ -74,6 +104,7 @@ export function parseKey(key: string): ParsedKey | undefined {
     case "run":
     case "plan":
     case "event":
+    case "waste":
       return { table, run: runOfPart(run!) }
     case "group":
       return { table, run: runOfPart(run!), group: group! }

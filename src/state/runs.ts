@@ -120,6 +120,7 @@ function stopRoles(run: RunDraft, result: "cancelled" | "timed_out", reason: str
 
 /** Idempotent; a run whose outcome is decided stays as it is. */
 export function cancel(draft: Draft, id: string, reason: string): ItemResult {
+  if (draft.isFinished(id)) return { ok: true, run: id, existing: true }
   const run = draft.run(id)
   if (run === undefined) return notFound(`no run ${id}`)
   if (run.run.state !== "active" || run.run.cancelRequested !== undefined) {
@@ -141,6 +142,7 @@ function hasWork(run: RunDraft, group: TaskGroup): boolean {
 
 /** The run's own deadline. Once the roles have ended, bookkeeping has deadlines of its own. */
 export function timeOut(draft: Draft, id: string): ItemResult {
+  if (draft.isFinished(id)) return stale(`run ${id} is finished`)
   const run = draft.run(id)
   if (run === undefined) return notFound(`no run ${id}`)
   if (run.run.state !== "active") return stale(`run ${id} is ${run.run.state}`)

@@ -7,8 +7,8 @@ import type { View, Write } from "./types.ts"
 const chunkMax = 512
 
 export class Tables implements View {
-  readonly #values = new Map<string, unknown>()
-  readonly #chunks: string[][] = []
+  #values = new Map<string, unknown>()
+  #chunks: string[][] = []
   #commits = 0
 
   get size(): number {
@@ -33,6 +33,54 @@ export class Tables implements View {
         if (commits !== this.#commits) throw new Error("tables changed while a range was read")
       }
     }
+  }
+
+  /** The same downwards, beginning before `before`; the same rule for commits. */
+  *rangeDown(prefix: string, before?: string): Generator<readonly [key: string, value: unknown]> {
+    const commits = this.#commits
+    // No key of ours has a character after this one.
+    const end = before ?? `${prefix}\uffff`
+    let at = Math.min(this.#chunkOf(end), this.#chunks.length - 1)
+    let place = at < 0 ? -1 : lowerBound(this.#chunks[at]!, end) - 1
+    while (at >= 0) {
+      const chunk = this.#chunks[at]!
+      for (; place >= 0; place--) {
+        const key = chunk[place]!
+        if (key < prefix) return
+        if (!key.startsWith(prefix)) continue
+        yield [key, this.#values.get(key)]
+        if (commits !== this.#commits) throw new Error("tables changed while a range was read")
+      }
+      at--
+      place = (this.#chunks[at]?.length ?? 0) - 1
+    }
+  }
+
+  /** At most `limit` rows after the key `after`: for walks that give way between pages. */
+  page(
+    prefix: string,
+    { after, limit }: { readonly after: string | undefined; readonly limit: number },
+  ): readonly (readonly [key: string, value: unknown])[] {
+    const from = after === undefined ? prefix : `${after}\0`
+    const rows: (readonly [string, unknown])[] = []
+    let at = this.#chunkOf(from)
+    let place = at < this.#chunks.length ? lowerBound(this.#chunks[at]!, from) : 0
+    for (; at < this.#chunks.length; at++, place = 0) {
+      for (const key of this.#chunks[at]!.slice(place)) {
+        if (rows.length === limit || !key.startsWith(prefix)) return rows
+        rows.push([key, this.#values.get(key)])
+      }
+    }
+    return rows
+  }
+
+  /** Takes over everything that `other` holds, which is empty afterwards. */
+  adopt(other: Tables): void {
+    this.#commits++
+    this.#values = other.#values
+    this.#chunks = other.#chunks
+    other.#values = new Map()
+    other.#chunks = []
   }
 
   commit(writes: readonly Write[]): void {

@@ -71,6 +71,23 @@ export type DecideItem =
       readonly reason: string
     }
 
+/** What retention lets go of; every item names one thing, and nothing else is touched. */
+export type CollectItem =
+  /** A finished run that is not pinned: it is gone for readers at once, its rows follow. */
+  | { readonly kind: "run"; readonly run: string }
+  /** A row (plan, group, task or event) of a run that is being collected, by its key. */
+  | { readonly kind: "row"; readonly run: string; readonly key: string }
+  /** Nothing is left of the run. */
+  | { readonly kind: "emptied"; readonly run: string }
+  /** The row of an idempotency key, unless it is another than the one of state time `at`. */
+  | { readonly kind: "key"; readonly key: string; readonly at: number }
+
+export type CheckpointItem =
+  /** Every replica notes the hash of its rows as they stand after this entry. */
+  | { readonly kind: "measure" }
+  /** What most voters had after the entry `index`. Who had another hash there is wrong. */
+  | { readonly kind: "agreed"; readonly index: number; readonly hash: string }
+
 /** One entry carries items of one type. `at` is the leader's wall clock; state time = max(previous, at). */
 export type Command =
   | {
@@ -85,6 +102,14 @@ export type Command =
     }
   /** Idempotent by peer id: a member that is admitted again keeps its id and gets its declaration updated. */
   | { readonly type: "admit"; readonly items: readonly MemberDeclaration[] }
+  /** A member that lost its log: it gets a new id, and the old one belongs to no peer any more. Idempotent by peer id. */
+  | {
+      readonly type: "readmit"
+      readonly items: readonly {
+        readonly instead: number
+        readonly declaration: MemberDeclaration
+      }[]
+    }
   | {
       readonly type: "declare"
       readonly items: readonly (Pick<Member, "id"> & { readonly declaration: MemberDeclaration })[]
@@ -123,6 +148,31 @@ export type Command =
     }
   /** A worker that will never come back, its session lost; its id is not used again. */
   | { readonly type: "remove"; readonly items: readonly { readonly id: number }[] }
+  /** Somebody's word: this worker is no member any more, whether it answers or not. Its peer id is never admitted again. */
+  | {
+      readonly type: "expel"
+      readonly items: readonly { readonly id: number; readonly reason: string }[]
+    }
+  /** This incarnation gives way to one that was recovered from it at `index`; only if no run was accepted since. */
+  | {
+      readonly type: "supersede"
+      readonly items: readonly [
+        {
+          readonly into: string
+          readonly index: number
+          readonly peers: readonly { peerId: string; addresses: readonly string[] }[]
+        },
+      ]
+    }
+  // ---- from version 2 on
+  /** From here on entries and rows are of this version; valid when every voter and standby understands it. */
+  | { readonly type: "raise"; readonly items: readonly [{ readonly version: number }] }
+  | {
+      readonly type: "pin"
+      readonly items: readonly { readonly run: string; readonly pinned: boolean }[]
+    }
+  | { readonly type: "collect"; readonly items: readonly CollectItem[] }
+  | { readonly type: "checkpoint"; readonly items: readonly [CheckpointItem] }
 export type CommandType = Command["type"]
 
 /** A committed entry as apply sees it. */
@@ -151,6 +201,19 @@ export interface ClusterRow {
   readonly dissolvedPeers?: readonly { peerId: string; addresses: readonly string[] }[]
   /** State time, ms. */
   readonly time: number
+  /** Incarnations that this one was recovered from, oldest first, each with the last index that was taken over. */
+  readonly earlier?: readonly { readonly clusterId: string; readonly index: number }[]
+  /** Of entries and rows; absent in version 1. */
+  readonly version?: number
+}
+
+/** A member that was removed by hand. */
+export interface RemovedRow {
+  readonly id: number
+  readonly peerId: string
+  readonly name: string
+  readonly reason: string
+  readonly at: number
 }
 
 /** A task group's row: members without a row of their own are `untouched`, in the state that the group's row names. */
@@ -175,6 +238,7 @@ export interface TableRows {
   readonly cluster: ClusterRow
   readonly member: Member
   readonly session: Session
+  readonly removed: RemovedRow
   readonly run: Run
   readonly plan: Plan
   readonly group: GroupRow
@@ -182,6 +246,10 @@ export interface TableRows {
   readonly event: RunEvent
   readonly key: { readonly run: string; readonly bodyHash: string; readonly at: number }
   readonly label: { readonly run: string; readonly next: number }
+  /** A run of which only rows are left, which are being removed. */
+  readonly waste: { readonly run: string }
+  /** The last hash that most voters agreed on. */
+  readonly checkpoint: { readonly index: number; readonly hash: string }
 }
 
 /** What apply reads: an ordered key-value view. Values are plain data, never mutated. */
@@ -189,6 +257,8 @@ export interface View {
   get(key: string): unknown
   /** Keys that start with `prefix`, in order. */
   range(prefix: string): Iterable<readonly [key: string, value: unknown]>
+  /** The same from the last to the first, beginning before the key `before`. */
+  rangeDown(prefix: string, before?: string): Iterable<readonly [key: string, value: unknown]>
 }
 
 /** `value: undefined` deletes. */
@@ -202,7 +272,14 @@ export type ItemResult =
   | { readonly ok: true; readonly id?: number; readonly run?: string; readonly existing?: boolean }
   | {
       readonly ok: false
-      readonly code: "conflict" | "not-found" | "stale" | "dissolved" | "not-pristine" | "invalid"
+      readonly code:
+        | "conflict"
+        | "not-found"
+        | "stale"
+        | "dissolved"
+        | "removed"
+        | "not-pristine"
+        | "invalid"
       readonly detail: string
     }
 
@@ -214,6 +291,8 @@ export type StateEvent =
   | { readonly type: "attempt-assigned"; readonly task: TaskRef; readonly fence: number }
   | { readonly type: "task-stopping"; readonly task: TaskRef; readonly reason: string }
   | { readonly type: "dissolved"; readonly into: string }
+  | { readonly type: "measure" }
+  | { readonly type: "checkpoint"; readonly index: number; readonly hash: string }
 
 export interface Applied {
   readonly writes: readonly Write[]

@@ -3,6 +3,7 @@ import {
   type Codec,
   CodecError,
   array,
+  bool,
   encode,
   json,
   list,
@@ -10,16 +11,23 @@ import {
   optional,
   Reader,
   struct,
+  text,
   uint,
   union,
   Writer,
 } from "../lib/index.ts"
-import type { Plan } from "../schema/index.ts"
-import type { Command, DecideItem, Placement, ReportItem, SubmitItem } from "../state/index.ts"
+import { knownVersions, type Plan, type VersionRange } from "../schema/index.ts"
+import type {
+  CheckpointItem,
+  CollectItem,
+  Command,
+  DecideItem,
+  Placement,
+  ReportItem,
+  SubmitItem,
+} from "../state/index.ts"
 import * as fields from "./fields.ts"
 
-/** What this program writes and the newest that it reads. */
-export const entryVersion = 1
 /** Items of one entry. */
 export const entryItemsMax = 512
 /** Bytes of an entry of several items. */
@@ -92,7 +100,27 @@ const declare = struct({ id: uint, declaration: fields.declaration })
 const roleItem = struct({ id: uint, role: fields.role })
 const session = struct({ node: uint, boot: fields.short, state: oneOf("up", "lost") })
 const dissolve = struct({ into: fields.short, peers: array(fields.peerRefRow, 256) })
+const readmit = struct({ instead: uint, declaration: fields.declaration })
 const remove = struct({ id: uint })
+const raise = struct({ version: uint })
+const pin = struct({ run: fields.short, pinned: bool })
+const rowKey = text(1024)
+const collect: Codec<CollectItem> = union("kind", {
+  run: struct({ run: fields.short }),
+  row: struct({ run: fields.short, key: rowKey }),
+  emptied: struct({ run: fields.short }),
+  key: struct({ key: rowKey, at: fields.time }),
+})
+const checkpoint: Codec<CheckpointItem> = union("kind", {
+  measure: struct({}),
+  agreed: struct({ index: uint, hash: fields.short }),
+})
+const expel = struct({ id: uint, reason: fields.sentence })
+const supersede = struct({
+  into: fields.short,
+  index: uint,
+  peers: array(fields.peerRefRow, 256),
+})
 const cancel = struct({ run: fields.short, reason: fields.sentence })
 
 interface ItemCodec {
@@ -113,8 +141,33 @@ const itemCodecs: Record<Command["type"], ItemCodec> = {
   decide: decideItem,
   cancel,
   remove,
+  expel,
+  supersede,
+  raise,
+  pin,
+  collect,
+  checkpoint,
+  readmit,
 }
+/** Types that came after version 1. */
+const introducedIn: Partial<Record<Command["type"], number>> = {
+  expel: 2,
+  supersede: 2,
+  raise: 2,
+  pin: 2,
+  collect: 2,
+  checkpoint: 2,
+  readmit: 2,
+}
+const singles = new Set<Command["type"]>(["genesis", "dissolve", "raise", "checkpoint"])
 const types = Object.keys(itemCodecs) as Command["type"][]
+
+/** The version of an entry with this command where `active` is what all voters understand: undefined when they do not
+ *  all understand the command. Only a raise is ahead of them, so that who does not understand what follows stops at it. */
+export function entryVersionOf(command: Command, active: number): number | undefined {
+  const first = introducedIn[command.type] ?? 1
+  return first <= active || command.type === "raise" ? Math.max(first, active) : undefined
+}
 
 function header(entry: EntryData, count: number): Writer {
   const writer = new Writer()
@@ -173,22 +226,33 @@ export function encodeEntries(
   return entries
 }
 
-/** UnknownVersionError when a newer troupe wrote it; CodecError when it is damaged. */
-export function decodeEntry(data: Uint8Array): EntryData {
+/** UnknownVersionError when a newer troupe wrote it than this one (or, in tests, one that knows only `known`);
+ *  CodecError when it is damaged. */
+export function decodeEntry(data: Uint8Array, known: VersionRange = knownVersions): EntryData {
   const reader = new Reader(data)
   const version = reader.varint()
-  if (version !== entryVersion) {
+  if (version < known.oldest || version > known.newest) {
     throw new UnknownVersionError(
-      `a log entry of version ${version}; this troupe knows ${entryVersion}`,
+      `a log entry of version ${version}; this troupe knows ${known.oldest} to ${known.newest}`,
     )
   }
   const number = reader.varint()
   const type = types[number]
-  if (type === undefined) throw new UnknownVersionError(`a log entry of unknown type ${number}`)
+  if (type === undefined || (introducedIn[type] ?? 1) > version) {
+    throw new UnknownVersionError(`a log entry of version ${version} of unknown type ${number}`)
+  }
   const at = fields.time.read(reader)
   const items = list(itemCodecs[type] as Codec<unknown>, entryItemsMax).read(reader)
   if (reader.left > 0) throw new CodecError(`${reader.left} bytes too many in an entry`)
-  const single = type === "genesis" || type === "dissolve"
-  if (single && items.length !== 1) throw new CodecError(`${items.length} items of ${type}`)
-  return { version, at, command: { type, items } as Command }
+  if (singles.has(type) && items.length !== 1) {
+    throw new CodecError(`${items.length} items of ${type}`)
+  }
+  const command = { type, items } as Command
+  if (command.type === "raise" && command.items[0].version > known.newest) {
+    const { version: raised } = command.items[0]
+    throw new UnknownVersionError(
+      `the cluster is raised to version ${raised}; this troupe knows ${known.oldest} to ${known.newest}`,
+    )
+  }
+  return { version, at, command }
 }

@@ -12,7 +12,14 @@ import {
   uint,
   bool,
 } from "../lib/index.ts"
-import type { Ending, Member, MemberDeclaration, Output, PeerRef } from "../schema/index.ts"
+import {
+  declarationFrom,
+  type Ending,
+  type Member,
+  type MemberDeclaration,
+  type Output,
+  type PeerRef,
+} from "../schema/index.ts"
 import type { TaskRef } from "../state/index.ts"
 
 /** Outputs that one report may name; a task with more fails on its node, before it is reported. */
@@ -79,7 +86,14 @@ const declarationFields = {
 }
 export const role = oneOf("voter", "standby", "worker")
 export const declaration: Codec<MemberDeclaration> = struct(declarationFields)
-export const member: Codec<Member> = struct({ id: uint, role, ...declarationFields })
+const memberRow = struct({ id: uint, role, ...declarationFields })
+/** As it declared itself, so that members of any version read it. */
+export const member: Codec<Member> = {
+  write(writer, value) {
+    memberRow.write(writer, { ...declarationFrom(value), id: value.id, role: value.role })
+  },
+  read: (reader) => memberRow.read(reader),
+}
 
 /** Exit codes may be negative (ssh reports -1), so the sign goes into the lowest bit. */
 const exitCode: Codec<number> = {

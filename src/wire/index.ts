@@ -10,7 +10,7 @@ export {
   entryBytesMax,
   type EntryData,
   entryItemsMax,
-  entryVersion,
+  entryVersionOf,
   singleBytesMax,
   UnknownVersionError,
 } from "./entry.ts"
@@ -36,4 +36,5 @@ export {
   type MessageCodec,
   messageVersion,
   reportItemsMax,
+  seekersMax,
 } from "./messages.ts"

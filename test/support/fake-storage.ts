@@ -416,7 +416,8 @@ function createFakeIdentityStore(disk: FakeDisk): IdentityStore {
       await disk.synced(epoch)
       storageFailure(disk)
       shelf.bootCount++
-      const boot = `boot-${shelf.bootCount}-${Math.floor(disk.options.random.next() * 2 ** 32)}`
+      const random = Math.floor(disk.options.random.next() * 2 ** 32)
+      const boot = `${shelf.bootCount}-${random.toString(16).padStart(8, "0")}`
       const { identity, bootCount } = shelf
       return { identity, boot, bootCount, foreign: false }
     },

@@ -1,7 +1,15 @@
 /** A cluster without nodes: tables, a scheduler and workers that report what a list of numbers says. */
-import type { Attempt, Ending, Plan, Run, Task } from "../../src/schema/index.ts"
+import {
+  type Attempt,
+  type Ending,
+  knownVersions,
+  type Plan,
+  type Run,
+  type Task,
+} from "../../src/schema/index.ts"
 import { createScheduler, type Scheduler } from "../../src/scheduler/index.ts"
 import {
+  activeVersion,
   type Applied,
   type AppliedEntry,
   apply,
@@ -22,7 +30,7 @@ import {
   taskRefOf,
   type Tables,
 } from "../../src/state/index.ts"
-import { decodeEntry, encodeEntry, entryVersion } from "../../src/wire/index.ts"
+import { decodeEntry, encodeEntry, entryVersionOf } from "../../src/wire/index.ts"
 import { aDeclaration } from "./plans.ts"
 
 export interface LiveHere {
@@ -52,7 +60,8 @@ export class World {
   /** Through the codec, like every entry of a real log. */
   apply(command: Command): Applied {
     this.index++
-    const data = encodeEntry({ version: entryVersion, at: this.now, command })
+    const version = entryVersionOf(command, activeVersion(this.tables)) ?? knownVersions.newest
+    const data = encodeEntry({ version, at: this.now, command })
     const entry = { index: this.index, term: 1, ...decodeEntry(data) }
     const applied = apply(this.tables, entry)
     this.#watch(entry, applied, this.tables)

@@ -85,6 +85,28 @@ export async function cancel(
   return exitCodes.ok
 }
 
+export async function pin(session: Session, run: string, options: Options): Promise<number> {
+  return await setPinned(session, { run, pinned: true }, options)
+}
+
+export async function unpin(session: Session, run: string, options: Options): Promise<number> {
+  return await setPinned(session, { run, pinned: false }, options)
+}
+
+async function setPinned(
+  session: Session,
+  what: { readonly run: string; readonly pinned: boolean },
+  options: Options,
+): Promise<number> {
+  const format = formatOf(session, options.output)
+  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  await printRun(session, format, await client.pinRun(what.run, what.pinned))
+  session.terminal.tell(
+    what.pinned ? "kept until it is unpinned" : "kept as long as other finished runs",
+  )
+  return exitCodes.ok
+}
+
 async function printRun(session: Session, format: Format, view: RunView): Promise<void> {
   const { terminal } = session
   await printOne(terminal, format, {

@@ -113,6 +113,8 @@ export function watched(
       get: (key) => stores.tables.get(key),
       view: () => stores.tables.view(),
       close: () => stores.tables.close(),
+      hash: () => stores.tables.hash(),
+      setAside: () => stores.tables.setAside(),
       async open() {
         const mark = await stores.tables.open()
         if (mark) {

@@ -112,7 +112,8 @@ test("reports move an attempt forward only; the same word again is no news", () 
   const [attempt] = world.task(run, "job").attempts
   expect(attempt).toMatchObject({ state: "ready", startedAt: world.now - 10, readyAt: world.now })
   expect(world.tell(run, "job", "ended", exited(0)).results).toEqual([{ ok: true }])
-  expect(world.tell(run, "job", "ended", exited(7)).results).toEqual([{ ok: true, existing: true }])
+  // The run is over with its only job: nothing more is heard of it.
+  expect(world.tell(run, "job", "ended", exited(7)).results).toMatchObject([{ code: "stale" }])
   expect(world.task(run, "job").result).toBe("succeeded")
 })
 

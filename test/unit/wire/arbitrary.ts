@@ -136,4 +136,25 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
   ),
   of("cancel", several(fc.record({ run: word, reason: word }))),
   of("remove", several(fc.record({ id: fc.nat() }))),
+  of("raise", fc.tuple(fc.record({ version: fc.constantFrom(1, 2) }))),
+  of("pin", several(fc.record({ run: word, pinned: fc.boolean() }))),
+  of(
+    "collect",
+    several(
+      fc.oneof(
+        fc.record({ kind: fc.constantFrom("run", "emptied"), run: word }),
+        fc.record({ kind: fc.constant("row"), run: word, key: word }),
+        fc.record({ kind: fc.constant("key"), key: word, at: when }),
+      ),
+    ),
+  ),
+  of(
+    "checkpoint",
+    fc.tuple(
+      fc.oneof(
+        fc.record({ kind: fc.constant("measure") }),
+        fc.record({ kind: fc.constant("agreed"), index: safe, hash: word }),
+      ),
+    ),
+  ),
 )

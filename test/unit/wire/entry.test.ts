@@ -2,6 +2,7 @@
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { CodecError, encode, uint } from "../../../src/lib/index.ts"
+import { knownVersions } from "../../../src/schema/index.ts"
 import type { Command } from "../../../src/state/index.ts"
 import {
   decodeEntry,
@@ -9,14 +10,13 @@ import {
   encodeEntry,
   entryBytesMax,
   entryItemsMax,
-  entryVersion,
   singleBytesMax,
   UnknownVersionError,
 } from "../../../src/wire/index.ts"
 import { aPair } from "../../support/plans.ts"
 import { command, when } from "./arbitrary.ts"
 
-const version = entryVersion
+const version = knownVersions.newest
 const entryOf = (one: Command): { version: number; at: number; command: Command } => ({
   version,
   at: 5,
@@ -54,7 +54,7 @@ test("random bytes and damaged entries are refused in the two known ways", () =>
 
 test("an entry of a newer version or an unknown type says so", () => {
   const data = encodeEntry(entryOf({ type: "cancel", items: [{ run: "r-1", reason: "x" }] }))
-  const newer = data.with(0, entryVersion + 1)
+  const newer = data.with(0, version + 1)
   expect(() => decodeEntry(newer)).toThrow(UnknownVersionError)
   const foreign = data.with(1, 99)
   expect(() => decodeEntry(foreign)).toThrow(UnknownVersionError)
