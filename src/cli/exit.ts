@@ -42,6 +42,7 @@ export const errorExit: Readonly<Record<ErrorCode, number>> = {
   ERR_CONFIG_INVALID: exitCodes.usage,
   ERR_REQUEST_INVALID: exitCodes.usage,
   ERR_UNPLACEABLE: exitCodes.unplaceable,
+  ERR_CONFLICT: exitCodes.usage,
   ERR_KEY_CONFLICT: exitCodes.usage,
   ERR_RUN_NOT_FOUND: exitCodes.usage,
   ERR_TASK_NOT_FOUND: exitCodes.usage,

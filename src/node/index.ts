@@ -2,5 +2,11 @@
 export type * from "./parts.ts"
 export type { Caller, EventPage, Metric, NodeFace, Waiting } from "./face.ts"
 export { createNode, type TroupeNode } from "./node.ts"
+export {
+  type InspectedReplica,
+  inspectReplica,
+  type ReplicaPosition,
+  writeIncarnation,
+} from "./recovery.ts"
 export type { NodeOptions } from "./options.ts"
 export { type Timing, timingFrom } from "./timing.ts"

@@ -1,69 +1,97 @@
-/** Which cluster this node belongs to: seeks, forms, joins, dissolves, and opens the replica when it has one. */
-import { CodecError } from "../lib/index.ts"
+/** Which cluster this node belongs to: seeks, founds, joins, leaves, and opens the replica when it has one. */
 import {
   type Identity,
   type Member,
   type MemberDeclaration,
   type PeerRef,
+  type Redirect,
   TroupeError,
 } from "../schema/index.ts"
-import { readCluster, readMembers } from "../state/index.ts"
-import { decodeFrame, type Hello, type JoinAnswer, joinAnswer, joinRequest } from "../wire/index.ts"
-import type { ByteStream, Parts } from "./parts.ts"
-import { Replica } from "./replica.ts"
-import type { ReplicaEvents } from "./replica-options.ts"
-import { serveSnapshot } from "./snapshots.ts"
+import { type ClusterRow, type Command, readCluster, readMembers } from "../state/index.ts"
+import { type Hello, type JoinAnswer, joinAnswer, joinRequest } from "../wire/index.ts"
+import { isSameDeclaration } from "./facts.ts"
+import { Greeting } from "./greeting.ts"
+import { type Admission, askToJoin, join, type JoiningParts } from "./joining.ts"
+import { Meeting, type Verdict } from "./meeting.ts"
 import type { NodeOptions } from "./options.ts"
+import type { ByteStream, Parts } from "./parts.ts"
+import { redirectsMax, redirectsOf, wayTo } from "./redirects.ts"
+import type { Replica } from "./replica.ts"
+import type { ReplicaEvents } from "./replica-options.ts"
+import { ReplicaSlot } from "./replica-slot.ts"
+import { Roster } from "./roster.ts"
+import { Seeking } from "./seeking.ts"
 
 export interface MembershipHooks extends ReplicaEvents {
   declaration(): MemberDeclaration
   /** The leader as this node knows it. */
   leaderPeer(): PeerRef | undefined
   /** Asks the leader to admit a node, and to weigh a meeting with another cluster. */
-  admit(declaration: MemberDeclaration): Promise<Admission>
+  admit(declaration: MemberDeclaration): Promise<JoinAnswer>
   meet(hello: Hello, peer: PeerRef): Promise<void>
   declare(declaration: MemberDeclaration): Promise<void>
 }
 
-export type Admission = Extract<JoinAnswer, { type: "admitted" }>
-
-interface StoredRoster {
-  /** Of the log. */
-  readonly index: number
-  readonly members: readonly Member[]
+/** Where this node is going; kept on disk until it has arrived. */
+interface Destination {
+  readonly redirect: Redirect
+  readonly peers: readonly PeerRef[]
 }
 
 const joinGiveUpMs = 60_000
-const joinRetryMs = 300
-const seekersMax = 1024
-const redirectsMax = 64
-const conflictsMax = 64
+const jobGraceMs = 5000
+/** A stranger's word that our cluster was recovered is believed after so long without a leader. */
+const strangerMs = 60_000
 
 export class Membership {
   readonly #options: NodeOptions
   readonly #parts: Parts
   readonly #hooks: MembershipHooks
   readonly #stopping = new AbortController()
-  /** Peers without a cluster that were heard: the lowest id founds. */
-  readonly #seekers = new Set<string>()
-  readonly #conflicts = new Map<string, string>()
+  readonly #roster: Roster
+  readonly #meeting: Meeting
+  readonly #seeking: Seeking
+  readonly #greeting: Greeting
+  readonly #slot: ReplicaSlot
+  readonly #joiningParts: JoiningParts
   #identity: Identity | undefined
   #redirects: Identity["redirects"] = []
-  #replica: Replica | undefined
-  #opening: Promise<void> | undefined
-  #roster: readonly Member[] = []
-  #rosterIndex = -1
   #joining = false
+  #destination: Destination | undefined
   #refreshing = false
   /** Between the decision to found and the open replica: nothing else may decide who we are. */
   #founding = false
-  #forming: { cancel(): void } | undefined
-  #greeting: { cancel(): void } | undefined
+  /** Why somebody removed this node; it stays without a cluster. */
+  #removed: string | undefined
 
   constructor(options: NodeOptions, parts: Parts, hooks: MembershipHooks) {
     this.#options = options
     this.#parts = parts
     this.#hooks = hooks
+    this.#roster = new Roster(parts.local)
+    this.#meeting = new Meeting(parts)
+    this.#joiningParts = { parts, options, declaration: () => hooks.declaration() }
+    this.#seeking = new Seeking({
+      clock: parts.clock,
+      options,
+      self: parts.mesh.peerId,
+      isFree: () => !this.#identity && !this.#isBusy(),
+      found: () => void this.#found(),
+    })
+    this.#greeting = new Greeting({
+      options,
+      parts,
+      stopping: this.#stopping.signal,
+      hello: () => this.#hello(),
+      known: () => this.#identity && new Set(this.members().map(({ peerId }) => peerId)),
+      hasLeader: () => hooks.leaderPeer() !== undefined,
+      isQuiet: () => this.#joining || this.#removed !== undefined,
+      heard: (peer, hello) => this.#consider(peer, hello),
+      // Perhaps it was removed while nobody could tell it.
+      leaderless: () => void this.#refreshRoster(undefined),
+    })
+    const identity = (): Identity | undefined => this.#identity
+    this.#slot = new ReplicaSlot({ options, parts, events: hooks, roster: this.#roster, identity })
   }
 
   get identity(): Identity | undefined {
@@ -71,28 +99,36 @@ export class Membership {
   }
 
   get replica(): Replica | undefined {
-    return this.#replica
+    return this.#slot.current
   }
 
-  get joining(): boolean {
-    return this.#joining
+  get removed(): string | undefined {
+    return this.#removed
   }
 
-  /** Other used clusters of the same name: clusterId → a node of it. They never merge by themselves. */
+  /** Whom this node waits for before it founds, as far as it hears them. */
+  get seekers(): readonly string[] {
+    return this.#seeking.peers()
+  }
+
   get conflicts(): ReadonlyMap<string, string> {
-    return this.#conflicts
-  }
-
-  get rosterIndex(): number {
-    return this.#rosterIndex
+    return this.#meeting.conflicts(this.#row())
   }
 
   /** From the tables, or from a roster that is newer than they are. */
   members(): readonly Member[] {
-    const replica = this.#replica
-    const isOlder = !replica || this.#rosterIndex > replica.applied.index
+    const { replica } = this
+    const isOlder = !replica || this.#roster.index > replica.applied.index
     const members = isOlder ? [] : readMembers(replica.tables)
-    return members.length > 0 ? members : this.#roster
+    return members.length > 0 ? members : this.#roster.members
+  }
+
+  #row(): ClusterRow | undefined {
+    return this.replica && readCluster(this.replica.tables)
+  }
+
+  #isBusy(): boolean {
+    return this.#joining || this.#founding || this.#removed !== undefined
   }
 
   /** Before discovery begins: takes up what the data directory remembers. */
@@ -100,43 +136,47 @@ export class Membership {
     this.#redirects = stored?.redirects ?? []
     const { local, identity } = this.#parts
     const replicaOf = (await local.get("replica")) as string | undefined
+    this.#removed = (await local.get("removed")) as string | undefined
     if (!stored || stored.memberId === 0) {
       // A crash came between leaving a cluster and putting its log away.
       if (replicaOf !== undefined) await identity.archive(replicaOf)
       await local.delete("replica")
+      this.#destination = (await local.get("destination")) as Destination | undefined
       return
     }
-    if (stored.cluster !== this.#options.cluster) {
-      throw new TroupeError(
-        "ERR_CONFIG_INVALID",
-        `this data directory belongs to cluster '${stored.cluster}', not '${this.#options.cluster}': ` +
-          `start with --cluster ${stored.cluster}, or with another --data directory`,
-        {
-          issues: [
-            { path: "cluster", message: `the data directory belongs to '${stored.cluster}'` },
-          ],
-        },
-      )
-    }
-    const roster = (await local.get("roster")) as StoredRoster | undefined
+    this.#checkName(stored)
+    const isRecovered =
+      replicaOf !== undefined &&
+      wayTo(stored.redirects, replicaOf, stored.clusterId)?.index !== undefined
     const isFounding = (await local.get("founding")) === stored.clusterId
+    await this.#roster.load()
     // From here on frames may open the replica too: identity and opening are set in one turn.
     this.#identity = stored
-    this.#roster = roster?.members ?? []
-    this.#rosterIndex = roster?.index ?? -1
-    if (isFounding || replicaOf === stored.clusterId) await this.#openReplica(isFounding)
+    if (isFounding || isRecovered || replicaOf === stored.clusterId) {
+      await this.#slot.open(stored, isFounding ? this.#genesis(stored) : undefined)
+    }
+  }
+
+  #checkName(stored: Identity): void {
+    if (stored.cluster === this.#options.cluster) return
+    throw new TroupeError(
+      "ERR_CONFIG_INVALID",
+      `this data directory belongs to cluster '${stored.cluster}', not '${this.#options.cluster}': ` +
+        `start with --cluster ${stored.cluster}, or with another --data directory`,
+      {
+        issues: [{ path: "cluster", message: `the data directory belongs to '${stored.cluster}'` }],
+      },
+    )
   }
 
   start(): void {
-    const { mesh, clock } = this.#parts
-    const { timing } = this.#options
-    mesh.on("discovered", (peer) => void this.#approach(peer))
-    mesh.on("connected", ({ peerId }) => void this.#greet({ peerId, addresses: [] }))
-    this.#greeting = clock.every(timing.helloMs, () => this.#round())
-    if (!this.#identity) this.#seek()
-    else for (const member of this.#roster) void this.#approach(member)
+    this.#greeting.start()
+    if (this.#identity)
+      for (const member of this.#roster.members) void this.#greeting.approach(member)
+    else if (this.#destination) void this.#travel(this.#destination)
+    else if (this.#removed === undefined) this.#seeking.start()
     // It dissolved and this node died before it left.
-    const row = this.#replica && readCluster(this.#replica.tables)
+    const row = this.#row()
     if (row?.dissolvedInto) this.dissolved(row.dissolvedInto, row.dissolvedPeers ?? [], false)
   }
 
@@ -144,65 +184,23 @@ export class Membership {
     this.#stopping.abort(
       new TroupeError("ERR_STOPPED", "this node is stopping", { what: "membership" }),
     )
-    this.#forming?.cancel()
-    this.#greeting?.cancel()
-    await this.#opening?.catch(() => undefined) // Told where it was opened.
-    await this.#replica?.stop()
+    this.#seeking.stop()
+    this.#greeting.stop()
+    await this.#slot.close()
   }
 
-  /** The roster as of an index of the log, from a leader; what is older than the one here is not taken. */
   async learnRoster(members: readonly Member[], index: number): Promise<void> {
-    if (index > this.#rosterIndex) await this.#keepRoster({ index, members })
+    await this.#roster.learn(members, index)
   }
 
-  async #keepRoster(roster: StoredRoster): Promise<void> {
-    this.#roster = roster.members
-    this.#rosterIndex = roster.index
-    await this.#parts.local.put("roster", roster)
-  }
-
-  /** Called with every lease: a replica that the cluster goes on without is closed, and this node is a worker. Its data
-   *  stay, so that it opens as it was when a leader writes to it again: nothing that it promised is forgotten. */
+  /** Called with every lease. */
   async retireReplica(): Promise<void> {
-    const replica = this.#replica
-    if (!replica || this.#opening || replica.leader !== 0) return
-    const members = this.members()
-    if (members.find(({ id }) => id === replica.memberId)?.role !== "worker") return
-    this.#parts.logger.info("no longer a replica", { memberId: replica.memberId })
-    await this.learnRoster(members, replica.applied.index)
-    this.#replica = undefined
-    this.#opening = this.#closeReplica(replica).finally(() => {
-      this.#opening = undefined
-    })
-    await this.#opening
+    await this.#slot.retire(this.members())
   }
 
-  async #closeReplica(replica: Replica): Promise<void> {
-    await this.#parts.local.delete("replica")
-    await replica.stop()
-  }
+  // ---------------------------------------------------------------- founding
 
-  // ---------------------------------------------------------------- seeking and forming
-
-  #seek(): void {
-    const { timing, hasSeeds } = this.#options
-    this.#formAfter(hasSeeds ? timing.formWithSeedsMs : timing.formMs)
-  }
-
-  #formAfter(ms: number): void {
-    this.#forming?.cancel()
-    this.#forming = this.#parts.clock.after(ms, () => {
-      if (this.#identity || this.#joining || this.#founding) return
-      // Somebody with a lower id seeks too and will found in a moment: one more turn saves a dissolution.
-      const lower = [...this.#seekers].some((peerId) => peerId < this.#parts.mesh.peerId)
-      if (lower && this.#seekers.size > 0) {
-        this.#seekers.clear()
-        this.#formAfter(ms)
-      } else void this.#form()
-    })
-  }
-
-  async #form(): Promise<void> {
+  async #found(): Promise<void> {
     const { parts, options } = { parts: this.#parts, options: this.#options }
     const clusterId = Buffer.from(parts.random.bytes(16)).toString("hex")
     parts.logger.info("founding a cluster", { cluster: options.cluster, clusterId })
@@ -211,7 +209,7 @@ export class Membership {
       // Until the first entry is durable a restart has to found it again.
       await parts.local.put("founding", clusterId)
       await this.#become({ clusterId, memberId: 1 })
-      await this.#openReplica(true)
+      await this.#slot.open(this.#identity!, this.#genesis(this.#identity!))
       await parts.local.delete("founding")
     } catch (error) {
       if (!this.#stopping.signal.aborted) parts.fatal(74, error as Error)
@@ -232,73 +230,16 @@ export class Membership {
     this.#identity = identity
   }
 
-  #openReplica(founding = false): Promise<void> {
-    const identity = this.#identity!
-    const open = async (): Promise<void> => {
-      await this.#parts.local.put("replica", identity.clusterId)
-      const founder = this.#hooks.declaration()
-      const item = { cluster: identity.cluster, clusterId: identity.clusterId, founder }
-      this.#replica = await Replica.open(
-        {
-          clusterId: identity.clusterId,
-          memberId: identity.memberId,
-          timing: this.#options.timing,
-          ...(founding && { genesis: { type: "genesis", items: [item] } as const }),
-          roster: (id) => this.#roster.find((member) => member.id === id),
-          logLimits: this.#options.logLimits,
-        },
-        { ...this.#parts, ...this.#parts.stores() },
-        this.#hooks,
-      )
-    }
-    this.#opening = open().finally(() => {
-      this.#opening = undefined
-    })
-    return this.#opening
+  #genesis(identity: Identity): Command {
+    const { cluster, clusterId } = identity
+    return { type: "genesis", items: [{ cluster, clusterId, founder: this.#hooks.declaration() }] }
   }
 
   // ---------------------------------------------------------------- meeting others
 
-  #round(): void {
-    if (this.#joining) return
-    const known = new Set(this.members().map((member) => member.peerId))
-    for (const peerId of this.#parts.mesh.connectedPeers()) {
-      if (!this.#identity || !known.has(peerId)) void this.#greet({ peerId, addresses: [] })
-    }
-  }
-
-  async #approach(peer: PeerRef): Promise<void> {
-    if (peer.peerId === this.#parts.mesh.peerId) return
-    const signal = this.#limit(this.#options.timing.requestMs, "connecting to a peer")
-    try {
-      await this.#parts.mesh.connect(peer, { signal })
-    } catch (error) {
-      this.#parts.logger.debug("a peer does not answer", {
-        peer: peer.peerId,
-        error: String(error),
-      })
-    }
-  }
-
-  async #greet(peer: PeerRef): Promise<void> {
-    try {
-      const payload = joinRequest.encode({ type: "hello", hello: this.#hello() })
-      const signal = this.#limit(this.#options.timing.requestMs, "a hello")
-      const answer = await this.#parts.mesh.request(peer, "/troupe/join/1", payload, { signal })
-      const decoded = joinAnswer.decode(answer)
-      if (decoded.type === "hello") this.#consider(peer, decoded.hello)
-    } catch (error) {
-      this.#parts.logger.debug("a hello was not answered", {
-        peer: peer.peerId,
-        error: String(error),
-      })
-    }
-  }
-
   #hello(): Hello {
     const identity = this.#identity
-    const replica = this.#replica
-    const row = replica && readCluster(replica.tables)
+    const row = this.#row()
     return {
       cluster: this.#options.cluster,
       clusterId: identity?.clusterId,
@@ -307,9 +248,11 @@ export class Membership {
       members: this.members().length,
       declaration: this.#hooks.declaration(),
       leaderPeer: this.#hooks.leaderPeer(),
-      redirects: this.#redirects,
+      redirects: redirectsOf(this.#redirects, row),
       // Only who holds the tables knows whether the cluster is pristine; absent means: ask the leader.
       startedAt: row?.time,
+      expect: this.#options.expect,
+      seekers: identity || this.#isBusy() ? [] : this.#seeking.peers(),
     }
   }
 
@@ -325,7 +268,11 @@ export class Membership {
 
   async #answerJoin(from: string, declaration: MemberDeclaration): Promise<JoinAnswer> {
     if (declaration.peerId !== from) return { type: "refused", reason: "declares another peer id" }
-    if (!this.#identity) return { type: "refused", reason: "this node has no cluster yet" }
+    if (!this.#identity) {
+      const { peers } = this.#destination ?? {}
+      if (peers) return { type: "redirect", peers }
+      return { type: "refused", reason: "this node has no cluster yet" }
+    }
     try {
       return await this.#hooks.admit(declaration)
     } catch (error) {
@@ -334,23 +281,26 @@ export class Membership {
   }
 
   #consider(peer: PeerRef, hello: Hello): void {
-    if (hello.cluster !== this.#options.cluster || this.#joining || this.#founding) return
+    if (hello.cluster !== this.#options.cluster || this.#isBusy()) return
     const mine = this.#identity
     const other = hello.clusterId
+    const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])]
     if (!mine) {
-      if (other) void this.#join([peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])])
-      else if (this.#seekers.size < seekersMax) this.#seekers.add(peer.peerId)
+      if (other) {
+        this.#seeking.lost(peer.peerId)
+        void this.#join(peers)
+      } else this.#seeking.heard(peer.peerId, hello)
       return
     }
     const gone = hello.redirects.find(({ from }) => from === mine.clusterId)
-    if (gone && this.members().some((member) => member.peerId === peer.peerId)) {
-      void this.#leave(gone, [peer])
+    if (gone && this.#isLeftBehind(gone, peer)) {
+      void this.#leave({ redirect: gone, peers })
       return
     }
     if (other === mine.clusterId) void this.#refreshRoster(peer)
     if (!other || other === mine.clusterId) return
     if (hello.startedAt === undefined) {
-      if (hello.leaderPeer) void this.#approach(hello.leaderPeer)
+      if (hello.leaderPeer) void this.#greeting.approach(hello.leaderPeer)
       return
     }
     this.#hooks.meet(hello, peer).catch((error: unknown) => {
@@ -358,103 +308,100 @@ export class Membership {
     })
   }
 
+  /** Whether a peer's word that this cluster has gone elsewhere is enough. While there is a leader here, the log decides
+   *  whether it gives way to its own recovery. */
+  #isLeftBehind(redirect: Redirect, peer: PeerRef): boolean {
+    const isMember = this.members().some((member) => member.peerId === peer.peerId)
+    if (redirect.index === undefined) {
+      // Who accepted work stays, whatever others say.
+      return isMember && this.#row()?.pristine !== false
+    }
+    const patienceMs = isMember ? this.#options.timing.sessionMs : strangerMs
+    return !this.#hooks.leaderPeer() && this.#greeting.leaderlessMs() >= patienceMs
+  }
+
   /** Leader only: what a meeting with another cluster of the same name leads to. */
-  weigh(hello: Hello): "dissolve" | "stay" {
-    const row = this.#replica && readCluster(this.#replica.tables)
-    // This node may have come over to that very cluster since.
-    if (!row || !hello.clusterId || hello.clusterId === row.clusterId) return "stay"
-    if (row.pristine) {
-      if (!hello.pristine || hello.clusterId < row.clusterId) return "dissolve"
-      return "stay"
-    }
-    const isNew = !this.#conflicts.has(hello.clusterId) && this.#conflicts.size < conflictsMax
-    if (!hello.pristine && isNew) {
-      this.#conflicts.set(hello.clusterId, hello.declaration.name)
-      this.#parts.logger.warn(
-        "another cluster of the same name has accepted work; they never merge by themselves",
-        {
-          other: hello.clusterId,
-          node: hello.declaration.name,
-        },
-      )
-    }
-    return "stay"
+  weigh(hello: Hello): Verdict {
+    return this.#meeting.weigh(this.replica?.tables, hello)
+  }
+
+  /** Leader only: it does not give way although the other was recovered from it. */
+  conflict(hello: Hello): void {
+    const row = this.#row()
+    if (row) this.#meeting.conflict(hello, row)
   }
 
   // ---------------------------------------------------------------- joining and leaving
 
+  /** Goes to another cluster until it has arrived; where a dissolved one went may be unreachable for good. */
+  async #travel(destination: Destination): Promise<void> {
+    this.#destination = destination
+    const isRecovered = destination.redirect.index !== undefined
+    do {
+      await this.#join(destination.peers)
+      // A cluster that has accepted work is never founded anew in its place.
+    } while (isRecovered && !this.#identity && !this.#removed && !this.#stopping.signal.aborted)
+    this.#destination = undefined
+    if (this.#stopping.signal.aborted) return
+    await this.#parts.local.delete("destination")
+    if (!this.#identity && !this.#isBusy()) this.#seeking.start()
+  }
+
   async #join(peers: readonly PeerRef[]): Promise<void> {
-    if (this.#joining || this.#founding || this.#identity) return
+    if (this.#isBusy() || this.#identity) return
     this.#joining = true
-    this.#forming?.cancel()
-    const signal = this.#limit(joinGiveUpMs, "joining")
-    const queue = [...peers]
-    let tried = 0
+    this.#seeking.stop()
     try {
-      for (;;) {
-        signal.throwIfAborted()
-        const peer = queue[tried++ % queue.length]!
-        const answer = await this.#askToJoin(peer, signal)
-        if (answer?.type === "admitted") {
-          await this.#adopt(answer)
-          return
-        }
-        if (answer?.type === "redirect") {
-          const known = new Set(queue.map((one) => one.peerId))
-          queue.push(...answer.peers.filter((one) => !known.has(one.peerId)))
-        }
-        if (tried % queue.length === 0) await this.#parts.clock.sleep(joinRetryMs, { signal })
-      }
+      const answer = await join(this.#joiningParts, peers, this.#limit(joinGiveUpMs, "joining"))
+      if (answer.type === "removed") await this.#noteRemoval(answer.reason)
+      else await this.#adopt(answer)
     } catch (error) {
       if (this.#stopping.signal.aborted) return
       this.#parts.logger.warn("could not join; seeking again", { error: String(error) })
     } finally {
       this.#joining = false
-      if (!this.#identity && !this.#stopping.signal.aborted) this.#seek()
+      const isLost = !this.#identity && !this.#destination && this.#removed === undefined
+      if (isLost && !this.#stopping.signal.aborted) this.#seeking.start()
     }
   }
 
-  async #askToJoin(peer: PeerRef, signal: AbortSignal): Promise<JoinAnswer | undefined> {
-    try {
-      const limit = AbortSignal.any([
-        signal,
-        this.#parts.clock.timeoutSignal(this.#options.timing.requestMs, "a wish to join"),
-      ])
-      const payload = joinRequest.encode({ type: "join", declaration: this.#hooks.declaration() })
-      const answer = joinAnswer.decode(
-        await this.#parts.mesh.request(peer, "/troupe/join/1", payload, { signal: limit }),
-      )
-      if (answer.type === "refused") {
-        this.#parts.logger.info("not admitted", { peer: peer.peerId, reason: answer.reason })
-      }
-      return answer
-    } catch (error) {
-      signal.throwIfAborted()
-      this.#parts.logger.debug("a wish to join was not answered", { error: String(error) })
-      return undefined
-    }
+  async #adopt(admission: Admission): Promise<void> {
+    // The admission says no index: the next roster of a leader is newer.
+    await this.#roster.keep(admission.members, 0)
+    await this.#become({ clusterId: admission.clusterId, memberId: admission.memberId })
+    this.#parts.logger.info("joined a cluster", {
+      clusterId: admission.clusterId,
+      memberId: admission.memberId,
+    })
   }
 
   /** Somebody of this cluster whom neither roster nor tables here name: they are old, perhaps older than the leader, whose
-   *  orders and frames would be refused for ever. Members that it names are asked for a newer one, or, where none answers, the stranger. */
-  async #refreshRoster(stranger: PeerRef): Promise<void> {
+   *  orders and frames would be refused for ever. Members that it names are asked for a newer one, or, where none answers,
+   *  the stranger. Also asked without one, by who hears no leader: it may have been removed. */
+  async #refreshRoster(stranger: PeerRef | undefined): Promise<void> {
     const identity = this.#identity
     const known = this.members()
-    const isKnown = known.some(({ peerId }) => peerId === stranger.peerId)
+    const isKnown = known.some(({ peerId }) => peerId === stranger?.peerId)
     if (!identity || isKnown || this.#refreshing) return
     this.#refreshing = true
     try {
       const signal = this.#limit(joinGiveUpMs, "asking for the roster")
       const connected = new Set(this.#parts.mesh.connectedPeers())
-      for (const peer of [...known.filter(({ peerId }) => connected.has(peerId)), stranger]) {
-        const answer = await this.#askToJoin(peer, signal)
+      const near = known.filter(({ peerId }) => connected.has(peerId))
+      for (const peer of stranger ? [...near, stranger] : near) {
+        const answer = await askToJoin(this.#joiningParts, peer, signal)
         if (this.#identity !== identity) return
+        const isMember = known.some(({ peerId }) => peerId === peer.peerId)
+        if (answer?.type === "removed" && isMember) {
+          await this.#leaveForGood(answer.reason)
+          return
+        }
         const { clusterId, memberId } = identity
         if (answer?.type !== "admitted" || answer.clusterId !== clusterId) continue
         if (answer.memberId !== memberId) continue
         // As of the entry that admits us again: later than anything that this node has seen.
-        const index = Math.max(this.#rosterIndex, this.#replica?.applied.index ?? 0) + 1
-        await this.#keepRoster({ index, members: answer.members })
+        const index = Math.max(this.#roster.index, this.replica?.applied.index ?? 0) + 1
+        await this.#roster.keep(answer.members, index)
         return
       }
     } catch (error) {
@@ -464,86 +411,86 @@ export class Membership {
     }
   }
 
-  async #adopt(admission: Admission): Promise<void> {
-    // The admission says no index: the next roster of a leader is newer.
-    await this.#keepRoster({ index: 0, members: admission.members })
-    await this.#become({ clusterId: admission.clusterId, memberId: admission.memberId })
-    this.#parts.logger.info("joined a cluster", {
-      clusterId: admission.clusterId,
-      memberId: admission.memberId,
-    })
-  }
-
-  /** The cluster dissolved: archive what it was, remember where it went, join there. */
-  async #leave(
-    { from, into }: { from: string; into: string },
-    peers: readonly PeerRef[],
-  ): Promise<void> {
-    const old = this.#identity
-    // Word of it comes by several ways: only the first finds this node still there.
-    if (old?.clusterId !== from || into === from || this.#joining) return
-    // Who accepted work stays, whatever others say.
-    if (this.#replica && readCluster(this.#replica.tables)?.pristine === false) return
+  /** Leaves for another cluster, or another incarnation of this one. */
+  async #leave(destination: Destination): Promise<void> {
+    const { from, into } = destination.redirect
+    if (this.#identity?.clusterId !== from || into === from || this.#isBusy()) return
     this.#joining = true
     try {
-      this.#parts.logger.info("the cluster dissolved into another", { from, into })
-      this.#identity = undefined
-      this.#roster = []
-      this.#rosterIndex = -1
-      await this.#opening
-      await this.#replica?.stop()
-      this.#replica = undefined
-      this.#redirects = [...this.#redirects, { from, into }].slice(-redirectsMax)
-      await this.#become({ clusterId: "", memberId: 0 })
-      this.#identity = undefined
-      await this.#parts.identity.archive(from)
-      await this.#parts.local.delete("replica")
+      const { logger } = this.#parts
+      if (destination.redirect.index === undefined) {
+        logger.info("the cluster dissolved into another", { from, into })
+      } else {
+        logger.warn("the cluster was recovered elsewhere: what is here is put aside", {
+          from,
+          into,
+        })
+      }
+      await this.#parts.local.put("destination", destination)
+      this.#redirects = [...this.#redirects, destination.redirect].slice(-redirectsMax)
+      await this.#putAside(from)
     } finally {
       this.#joining = false
     }
-    await this.#join(peers)
+    await this.#travel(destination)
   }
 
-  /** Called when Dissolve is applied here. The leader lingers so that the others hear the commit. */
+  /** Closes what this node holds of a cluster and moves it to the archive. Its jobs are nobody's any more. */
+  async #putAside(clusterId: string): Promise<void> {
+    const { keeper, identity, local } = this.#parts
+    this.#identity = undefined
+    this.#roster.forget()
+    await this.#slot.close()
+    for (const attempt of await keeper.list()) {
+      const reason = "its node has left the cluster"
+      if (attempt.state !== "ended") await keeper.end({ ...attempt, graceMs: jobGraceMs, reason })
+    }
+    await this.#become({ clusterId: "", memberId: 0 })
+    this.#identity = undefined
+    await identity.archive(clusterId)
+    await local.delete("replica")
+  }
+
+  /** Called when it is applied here that the cluster goes into another. The leader lingers so that the others hear the
+   *  commit. */
   dissolved(into: string, peers: readonly PeerRef[], leading: boolean): void {
     const from = this.#identity?.clusterId
     if (from === undefined) return
     const heartbeats = 3 * this.#options.timing.tickMs * this.#options.timing.heartbeatTicks
-    this.#parts.clock.after(leading ? heartbeats : 0, () => void this.#leave({ from, into }, peers))
+    const isRecovery = this.#row()?.pristine === false
+    const index = isRecovery ? { index: this.replica!.applied.index } : {}
+    const redirect: Redirect = { from, into, ...index }
+    const leave = (): void => void this.#leave({ redirect, peers })
+    this.#parts.clock.after(leading ? heartbeats : 0, leave)
+  }
+
+  /** A member says that somebody removed this node. */
+  async removedBy(from: string, memberId: number, reason: string): Promise<void> {
+    const isMember = this.members().some(({ peerId }) => peerId === from)
+    if (isMember && this.#identity?.memberId === memberId) await this.#leaveForGood(reason)
+  }
+
+  async #leaveForGood(reason: string): Promise<void> {
+    const clusterId = this.#identity?.clusterId
+    if (clusterId === undefined || this.#isBusy()) return
+    await this.#noteRemoval(reason)
+    await this.#putAside(clusterId)
+  }
+
+  async #noteRemoval(reason: string): Promise<void> {
+    this.#removed = reason
+    this.#parts.logger.warn("this node was removed from its cluster", { reason })
+    await this.#parts.local.put("removed", reason)
   }
 
   // ---------------------------------------------------------------- frames
 
   handleFrame(from: string, frame: Uint8Array): void {
-    try {
-      if (this.#replica) this.#replica.handleFrame(from, frame)
-      else void this.#openFor(frame)
-    } catch (error) {
-      if (!(error instanceof CodecError)) throw error
-      this.#parts.logger.warn("a frame was not understood", { peer: from, error: error.message })
-    }
-  }
-
-  /** A leader that writes to us has made us a replica: open one. What arrives meanwhile is sent again. */
-  async #openFor(frame: Uint8Array): Promise<void> {
-    const identity = this.#identity
-    if (!identity || this.#opening || this.#replica) return
-    const { clusterId, to } = decodeFrame(frame)
-    if (clusterId !== identity.clusterId || to !== identity.memberId) return
-    try {
-      await this.#openReplica()
-    } catch (error) {
-      this.#parts.fatal(74, error as Error)
-    }
+    this.#slot.handleFrame(from, frame)
   }
 
   async handleSnapshot(stream: ByteStream): Promise<void> {
-    await serveSnapshot(stream, async (header, chunks) => {
-      await this.#openFor(header)
-      await this.#opening
-      if (!this.#replica) throw new Error("no replica here")
-      await this.#replica.handleSnapshot(header, chunks, stream.peerId)
-    })
+    await this.#slot.handleSnapshot(stream)
   }
 
   /** The own row differs from what this node is now (a new address, other labels): tell the leader. */
@@ -552,24 +499,10 @@ export class Membership {
     if (!identity) return
     const declaration = this.#hooks.declaration()
     const row = this.members().find((member) => member.id === identity.memberId)
-    if (!row) return
-    const { id: _id, role: _role, ...declared } = row
-    if (sameData(declared, declaration)) return
-    await this.#hooks.declare(declaration)
+    if (row && !isSameDeclaration(row, declaration)) await this.#hooks.declare(declaration)
   }
 
   #limit(ms: number, what: string): AbortSignal {
     return AbortSignal.any([this.#stopping.signal, this.#parts.clock.timeoutSignal(ms, what)])
   }
-}
-
-function sameData(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b))
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (typeof value !== "object" || value === null) return value
-  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]))
 }

@@ -8,14 +8,16 @@ import {
   type JobAnswer,
   type JobRequest,
   jobRequest,
+  type JoinAnswer,
 } from "../wire/index.ts"
 import { Asking } from "./asking.ts"
+import { BlobQuota } from "./blob-quota.ts"
 import { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeFace } from "./face.ts"
 import { declarationOf, factsOf } from "./facts.ts"
 import { Leadership } from "./leadership.ts"
-import { type Admission, Membership } from "./membership.ts"
+import { Membership } from "./membership.ts"
 import type { OperationParts } from "./operations.ts"
 import type { NodeOptions } from "./options.ts"
 import { Overview } from "./overview.ts"
@@ -52,6 +54,7 @@ class Node implements TroupeNode {
   #leadership: Leadership | undefined
   #boot = ""
   #gossip: { cancel(): void } | undefined
+  #endQuota: (() => void) | undefined
   #leaderChanges = 0
 
   constructor(options: NodeOptions, parts: Parts) {
@@ -68,13 +71,14 @@ class Node implements TroupeNode {
     this.#membership = new Membership(options, parts, {
       declaration: () => declarationOf(options, parts),
       leaderPeer: () => this.#leaderPeer(),
-      admit: (declaration) => this.#ask<Admission>("admit", declaration),
+      admit: (declaration) => this.#ask<JoinAnswer>("admit", declaration),
       declare: (declaration) => this.#ask("declare", declaration),
       meet: (hello, peer) => this.#ask("meet", { hello, peer }),
       applied: (index, applied) => this.#onApplied(index, applied),
       leading: (term, signal) => this.#onLeading(term, signal),
       leaderChanged: (leader, term) => this.#onLeaderChanged(leader, term),
       reset: () => this.#changes.announce(),
+      woke: (gapMs) => this.#leadership?.woke(gapMs),
     })
     this.#context = {
       options,
@@ -97,6 +101,7 @@ class Node implements TroupeNode {
       factsOf: (peerId) => this.#facts.get(peerId),
       running: () => this.#worker.running(),
       leaderChanges: () => this.#leaderChanges,
+      attempts: () => this.#leadership?.liveAttempts(),
       term: () => this.#worker.term,
     })
   }
@@ -128,6 +133,7 @@ class Node implements TroupeNode {
     await this.#worker.start()
     transfer.start()
     this.#membership.start()
+    this.#endQuota = new BlobQuota(this.#context).start()
     this.#gossip = clock.every(this.#options.timing.gossipMs, () => {
       mesh.publish(factsOf(this.#context, this.#worker.running()))
       void this.#membership.refreshDeclaration().catch((error: unknown) => {
@@ -141,6 +147,7 @@ class Node implements TroupeNode {
     await this.#handOver()
     this.#stopping.abort(new TroupeError("ERR_STOPPED", "this node is stopping", { what: "node" }))
     this.#gossip?.cancel()
+    this.#endQuota?.()
     this.#worker.stop()
     await this.#membership.stop()
     await this.#parts.transfer.stop()
@@ -153,13 +160,7 @@ class Node implements TroupeNode {
   async #handOver(): Promise<void> {
     const replica = this.#membership.replica
     if (!replica?.isLeading()) return
-    const { progress, confState } = replica.status()
-    const best = progress
-      .filter((peer) => peer.id !== replica.memberId && confState.voters.includes(peer.id))
-      .filter((peer) => peer.recentActive)
-      .toSorted((a, b) => b.match - a.match)[0]
-    if (!best) return
-    replica.transferLeadership(best.id)
+    if (replica.handOver() === undefined) return
     const deadline = this.#parts.clock.boottime() + 1000
     while (replica.leader === replica.memberId || replica.leader === 0) {
       const left = deadline - this.#parts.clock.boottime()
@@ -237,6 +238,7 @@ class Node implements TroupeNode {
       leadership,
       changed: (ms, signal) => this.#changes.next(ms, signal),
       weigh: (hello) => this.#membership.weigh(hello),
+      conflict: (hello) => this.#membership.conflict(hello),
       conflicts: () => this.#membership.conflicts,
     }
   }
@@ -261,6 +263,16 @@ class Node implements TroupeNode {
     if (op === "lookForTools") {
       await this.#lookForTools((body as { tools: readonly string[] }).tools)
       return ctlAnswer.encode(true)
+    }
+    if (op === "removed") {
+      const { memberId, reason } = body as { memberId: number; reason: string }
+      await this.#membership.removedBy(from, memberId, reason)
+      return ctlAnswer.encode(true)
+    }
+    if (op === "clock") return ctlAnswer.encode(this.#parts.clock.now())
+    if (op === "stateHash") {
+      const { index } = body as { index: number }
+      return ctlAnswer.encode(await this.#membership.replica?.hashAt(index, signal))
     }
     return ctlAnswer.encode(await this.#asking.call(op, body, { signal, principal, key, hops }))
   }
@@ -341,6 +353,7 @@ class Node implements TroupeNode {
   listRuns: NodeFace["listRuns"] = (...args) => this.#runs.listRuns(...args)
   getRun: NodeFace["getRun"] = (...args) => this.#runs.getRun(...args)
   cancelRun: NodeFace["cancelRun"] = (...args) => this.#runs.cancelRun(...args)
+  pinRun: NodeFace["pinRun"] = (...args) => this.#runs.pinRun(...args)
   readEvents: NodeFace["readEvents"] = (...args) => this.#runs.readEvents(...args)
   readLog: NodeFace["readLog"] = (...args) => this.#runs.readLog(...args)
   openBundle: NodeFace["openBundle"] = (...args) => this.#runs.openBundle(...args)

@@ -128,6 +128,7 @@ export class Worker {
       leader: request.leaderPeer,
       expiresAt: clock.boottime() + request.ttlMs,
     }
+    if (request.pace) this.#context.replica()?.follow(request.term, request.pace)
     this.#kick()
     return {
       type: "lease",
@@ -183,7 +184,8 @@ export class Worker {
     for (const file of order.files) await this.#context.fetch(file.digest, signal)
     if (!order.progress) this.#quiet.add(keyOf(request))
     const attempt = await parts.keeper.launch({
-      clusterId: request.clusterId,
+      // A recovered node's jobs go on under the name that its keeper knows.
+      clusterId: this.#context.identity()?.keeperCluster ?? request.clusterId,
       term: request.term,
       fence: request.fence,
       lease: request.lease,
@@ -200,6 +202,7 @@ export class Worker {
       graceMs: order.graceMs,
       onKeeperDeath: order.onKeeperDeath,
       outputBytesMax,
+      limits: order.limits,
     })
     this.#note(attempt)
     return summaryOf(attempt)

@@ -68,7 +68,14 @@ function ofAttempt(board: Board, run: RunBoard, { group, task, live }: Live): Ti
   const name = board.members.get(live.node)?.name ?? `member ${live.node}`
   const session = board.sessions.get(live.node)
   const stopped = task.stop === "cancelled" || task.stop === "timed_out"
-  if (session?.state === "lost" && (group.onLoss !== "wait" || stopped)) {
+  if (!board.members.has(live.node)) {
+    // Removed by hand, or lost with the incarnation before: nobody waits for a node that never comes back.
+    const reason = `${name} is no member any more`
+    timed.push({
+      at: 0,
+      item: { kind: "attempt-lost", task: ref, fence: live.fence, reason },
+    })
+  } else if (session?.state === "lost" && (group.onLoss !== "wait" || stopped)) {
     const reason = `${name} was lost`
     const item: DecideItem = { kind: "attempt-lost", task: ref, fence: live.fence, reason }
     const wait = group.onLoss === "requeue" ? requeueAfterMs : lossAfterMs

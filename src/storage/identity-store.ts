@@ -1,5 +1,5 @@
 /** node.json: who this node is in which cluster; boot.json: how often it started, and on which machine and files. */
-import { randomUUID } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { readFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { Identity, TroupeError } from "../schema/index.ts"
@@ -14,6 +14,7 @@ import {
   syncDirectory,
   writeDurably,
 } from "./durable.ts"
+import { finishRecovery } from "./recovery.ts"
 import { manifestName } from "./wal-manifest.ts"
 
 export interface IdentityStore {
@@ -67,6 +68,7 @@ class FileIdentityStore implements IdentityStore {
     try {
       await makeDirectory(this.#directory)
       await this.#finishMove()
+      await finishRecovery(this.#directory, this)
       const identity = await this.#readIdentity()
       const before = await this.#readBoot()
       const here = await bindingOf(this.#directory, this.#machine)
@@ -76,7 +78,8 @@ class FileIdentityStore implements IdentityStore {
       // The binding of a copy stays as it was: it remains foreign however often it starts.
       const kept = before ?? { machine: "", directory: "" }
       await this.#writeBoot(bootCount, foreign ? kept : { ...before, ...here })
-      return { identity, boot: randomUUID(), bootCount, foreign }
+      // Names the count, so that of two starts the later one can be told.
+      return { identity, boot: `${bootCount}-${randomHex()}`, bootCount, foreign }
     } catch (error) {
       throw storageError(this.#directory, error)
     }
@@ -187,6 +190,10 @@ class FileIdentityStore implements IdentityStore {
     const path = this.#path(name)
     return new TroupeError("ERR_STORAGE", `${path} is damaged: ${reason}`, { path, reason })
   }
+}
+
+function randomHex(): string {
+  return randomBytes(16).toString("hex")
 }
 
 function parseJson(text: string): unknown {

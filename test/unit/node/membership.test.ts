@@ -89,6 +89,7 @@ test("a leader that lingers, and hears of the dissolution from who has left befo
     members: 4,
     declaration: aDeclaration({ peerId, name }),
     redirects: [{ from, into }],
+    seekers: [],
   }
   const payload = joinRequest.encode({ type: "hello", hello })
   const signal = world.clock.timeoutSignal(1000, "a hello")

@@ -1,0 +1,105 @@
+/** `troupe cluster recover` over a real data directory: looked at first, changed only when told to. */
+import { randomBytes } from "node:crypto"
+import { inspectReplica, type ReplicaPosition, writeIncarnation } from "../node/index.ts"
+import type { Logger } from "../platform/index.ts"
+import { type Member, TroupeError } from "../schema/index.ts"
+import {
+  announceRecovery,
+  createIdentityStore,
+  createLocalStore,
+  createLogStore,
+  createSnapshotStore,
+  createTableStore,
+  finishRecovery,
+  lockDirectory,
+  stageRecovery,
+} from "../storage/index.ts"
+
+export interface Recovery {
+  readonly cluster: string
+  readonly name: string
+  readonly position: ReplicaPosition
+  readonly members: readonly Member[]
+  /** APIs of other nodes, as they said when they were last heard. */
+  readonly apis: readonly string[]
+  /** Makes the new incarnation; answers its cluster id. */
+  recover(): Promise<string>
+  /** Lets go of the directory. */
+  close(): Promise<void>
+}
+
+/** Holds the directory until closed. ERR_STORAGE when a node runs in it; ERR_CONFLICT when it is no replica. */
+export async function openRecovery(directory: string, logger: Logger): Promise<Recovery> {
+  const lock = await lockDirectory(directory)
+  const stores = {
+    log: createLogStore({ directory }),
+    tables: createTableStore({ directory }),
+    snapshots: createSnapshotStore({ directory }),
+  }
+  const closeStores = async (): Promise<void> => {
+    await stores.log.close()
+    await stores.tables.close()
+  }
+  try {
+    const identityStore = createIdentityStore({ directory })
+    const { identity, foreign } = await identityStore.open()
+    if (foreign) {
+      throw refusal("this directory was copied from another machine or place: a copy never votes")
+    }
+    const { replicaOf, apis } = await readLocal(directory)
+    if (!identity || identity.memberId === 0 || replicaOf === undefined) {
+      throw refusal(
+        `there is no copy of a cluster's log in ${directory}: recover on a node that has one`,
+      )
+    }
+    const inspected = await inspectReplica(identity, { ...stores, logger })
+    await closeStores()
+    const { position, members } = inspected
+    const self = members.find(({ id }) => id === position.memberId)
+    if (!self) throw refusal("this node is no member of its cluster any more")
+    return {
+      cluster: identity.cluster,
+      name: self.name,
+      position,
+      members,
+      apis,
+      async recover() {
+        const staged = await stageRecovery(directory)
+        const next = await writeIncarnation(identity, inspected, {
+          stores: {
+            log: createLogStore({ directory: staged }),
+            tables: createTableStore({ directory: staged }),
+            snapshots: createSnapshotStore({ directory: staged }),
+          },
+          mark: randomBytes(4).toString("hex"),
+        })
+        await announceRecovery(directory, { old: identity.clusterId, identity: next })
+        await finishRecovery(directory, identityStore)
+        return next.clusterId
+      },
+      close: () => lock.unlock(),
+    }
+  } catch (error) {
+    await closeStores().catch(() => undefined) // What was wrong with them is the error that is thrown.
+    await lock.unlock()
+    throw error
+  }
+}
+
+async function readLocal(
+  directory: string,
+): Promise<{ replicaOf: string | undefined; apis: readonly string[] }> {
+  const local = createLocalStore({ directory })
+  await local.open()
+  try {
+    const replicaOf = (await local.get("replica")) as string | undefined
+    const apis = Object.values(((await local.get("apis")) ?? {}) as Record<string, string>)
+    return { replicaOf, apis }
+  } finally {
+    await local.close()
+  }
+}
+
+function refusal(reason: string): TroupeError<"ERR_CONFLICT"> {
+  return new TroupeError("ERR_CONFLICT", reason, { reason })
+}
