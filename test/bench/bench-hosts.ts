@@ -11,8 +11,16 @@ export interface BenchHost {
 
 export const onLoopback = !hasHosts
 
-export function makeBenchHosts(count: number): { hosts: readonly BenchHost[]; remove(): void } {
-  return onLoopback ? loopback(count) : namespaces(count)
+export interface PlaceOptions {
+  /** Beside peers that live on loopback too. */
+  readonly onLoopback?: boolean
+}
+
+export function makeBenchHosts(
+  count: number,
+  options: PlaceOptions = {},
+): { hosts: readonly BenchHost[]; remove(): void } {
+  return onLoopback || options.onLoopback === true ? loopback(count) : namespaces(count)
 }
 
 function namespaces(count: number): { hosts: readonly BenchHost[]; remove(): void } {

@@ -9,6 +9,8 @@ import { onLoopback } from "./bench-hosts.ts"
 import { calibrate } from "./calibration.ts"
 import type { Bench, Figure } from "./figure.ts"
 import { cli } from "./figures/cli.ts"
+import { consensus, consensusMemory } from "./figures/consensus.ts"
+import { consensusFailover, consensusSilent } from "./figures/consensus-failover.ts"
 import { dispatch } from "./figures/dispatch.ts"
 import { failover, failoverSilent } from "./figures/failover.ts"
 import { rss } from "./figures/memory.ts"
@@ -18,7 +20,19 @@ import { buildProgram } from "./program.ts"
 import { type Row, summarise } from "./summary.ts"
 import { calibrationLine, table } from "./table.ts"
 
-const figures: readonly Figure[] = [dispatch, failover, failoverSilent, rss, startup, cli, writes]
+const figures: readonly Figure[] = [
+  dispatch,
+  failover,
+  failoverSilent,
+  rss,
+  startup,
+  cli,
+  writes,
+  consensus,
+  consensusFailover,
+  consensusSilent,
+  consensusMemory,
+]
 const inside = "TROUPE_BENCH_INSIDE"
 
 const { values, positionals } = parseArgs({

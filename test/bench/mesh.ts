@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { ClusterStatus, HealthView } from "../../src/schema/index.ts"
 import type { Bench } from "./figure.ts"
-import { type BenchHost, makeBenchHosts } from "./bench-hosts.ts"
+import { type BenchHost, makeBenchHosts, type PlaceOptions } from "./bench-hosts.ts"
 import { keepersOf } from "./processes.ts"
 import { openApi, type RestApi } from "./rest-api.ts"
 import { eventually, rest } from "./waiting.ts"
@@ -34,9 +34,9 @@ export interface Mesh {
 const stopMs = 15_000
 
 /** Not started yet; ended by the bench if not before. */
-export function makeMesh(bench: Bench, count: number): Mesh {
+export function makeMesh(bench: Bench, count: number, options: PlaceOptions = {}): Mesh {
   const directory = mkdtempSync(join(bench.program.directory, "mesh-"))
-  const place = makeBenchHosts(count)
+  const place = makeBenchHosts(count, options)
   const nodes = place.hosts.map((host, index) => meshNode(bench, host, { index, directory }))
   let ended: Promise<void> | undefined
   const end = async (): Promise<void> => {
@@ -59,8 +59,12 @@ export function makeMesh(bench: Bench, count: number): Mesh {
   }
 }
 
-export async function startMesh(bench: Bench, count: number): Promise<Mesh> {
-  const mesh = makeMesh(bench, count)
+export async function startMesh(
+  bench: Bench,
+  count: number,
+  options: PlaceOptions = {},
+): Promise<Mesh> {
+  const mesh = makeMesh(bench, count, options)
   for (const node of mesh.nodes) node.start()
   if (count > 1) await mesh.steady()
   return mesh

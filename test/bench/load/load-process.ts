@@ -48,6 +48,7 @@ async function perform(round: Round): Promise<RoundResult> {
     p99: quantile(samples, 0.99),
     max: quantile(samples, 1),
     clientCpuShare: (user + system) / 1000 / ms,
+    samples: round.inFlight === 1 ? samples : [],
   }
 }
 

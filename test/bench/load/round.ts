@@ -20,6 +20,8 @@ export interface RoundResult {
   readonly max: number
   /** CPU time over wall time: near 1 the client is what is measured. */
   readonly clientCpuShare: number
+  /** Only of writes in sequence, ms. */
+  readonly samples: readonly number[]
 }
 
 export interface Load {
