@@ -14,11 +14,22 @@ export function exposition(metrics: readonly Metric[]): string {
   for (const [name, family] of families) {
     const { help, type } = family[0]!
     lines.push(`# HELP ${name} ${escapeHelp(help)}`, `# TYPE ${name} ${type}`)
-    for (const metric of family) {
-      lines.push(`${name}${labelsOf(metric.labels ?? {})} ${numberText(metric.value)}`)
-    }
+    for (const metric of family) lines.push(...samplesOf(name, metric))
   }
   return `${lines.join("\n")}\n`
+}
+
+function samplesOf(name: string, metric: Metric): readonly string[] {
+  const { type, labels = {}, value, buckets = [], sum = 0 } = metric
+  if (type !== "histogram") return [`${name}${labelsOf(labels)} ${numberText(value)}`]
+  const bounded = buckets.map(({ atMost, count }) => ({ le: numberText(atMost), count }))
+  return [
+    ...[...bounded, { le: "+Inf", count: value }].map(
+      ({ le, count }) => `${name}_bucket${labelsOf({ ...labels, le })} ${count}`,
+    ),
+    `${name}_sum${labelsOf(labels)} ${numberText(sum)}`,
+    `${name}_count${labelsOf(labels)} ${value}`,
+  ]
 }
 
 function labelsOf(labels: Readonly<Record<string, string>>): string {

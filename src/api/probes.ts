@@ -1,4 +1,6 @@
 /** Routes that machines ask: is it well, alive, ready, and what are its numbers. */
+import { readdir, readFile } from "node:fs/promises"
+import type { Metric } from "../node/index.ts"
 import { HealthView } from "../schema/index.ts"
 import type { App, RouteContext } from "./context.ts"
 import { exposition, type RequestCounts } from "./metrics.ts"
@@ -73,6 +75,31 @@ function liveRoutes(app: App, { face }: RouteContext): void {
   })
 }
 
+/** Of this process, where the system tells it. */
+async function openFiles(): Promise<readonly Metric[]> {
+  try {
+    const [open, limits] = await Promise.all([
+      readdir("/proc/self/fd"),
+      readFile("/proc/self/limits", "utf8"),
+    ])
+    const max = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1])
+    const type = "gauge"
+    // One is the directory that was just read.
+    const value = open.length - 1
+    const metrics: Metric[] = [
+      { name: "process_open_fds", help: "Open file descriptors.", type, value },
+    ]
+    if (!Number.isNaN(max)) {
+      const help = "Most file descriptors that this process may open."
+      metrics.push({ name: "process_max_fds", help, type, value: max })
+    }
+    return metrics
+  } catch {
+    // Not Linux: Prometheus leaves these out there too.
+    return []
+  }
+}
+
 function metricsRoute(app: App, context: RouteContext, counts: RequestCounts): void {
   const schema = {
     operationId: "metrics",
@@ -98,6 +125,7 @@ function metricsRoute(app: App, context: RouteContext, counts: RequestCounts): v
         type: "gauge",
         value: process.memoryUsage.rss(),
       },
+      ...(await openFiles()),
       {
         name: "troupe_uptime_seconds",
         help: "Time since the API was started.",

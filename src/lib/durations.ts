@@ -77,6 +77,13 @@ export class RecentDurations {
     return max / 1000
   }
 
+  /** Of fewer than a hundred the largest is left out as chance, and fewer than ten tell nothing: 0. */
+  p99(now: number): number {
+    const count = this.count(now)
+    if (count < 10) return 0
+    return this.quantile(now, Math.min(0.99, (count - 1) / count))
+  }
+
   max(now: number): number {
     return Math.max(0, ...this.#recent(now).map((slice) => slice.max)) / 1000
   }

@@ -30,8 +30,8 @@ const factor = 10
 const stepMs = 100
 /** It is raised at once, and lowered to the greatest need of a whole such time. */
 const holdMs = 60_000
-/** A disk that hangs for seconds must not make a dead leader stay for minutes. */
-const ceiling = 20
+/** A disk that hangs for seconds must not make a silent leader stay for minutes. */
+const ceiling = 10
 
 export class Patience {
   readonly #base: Pace

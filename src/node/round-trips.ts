@@ -38,7 +38,7 @@ export class RoundTrips {
       .map(([id, { recent }]) => ({
         id,
         p50Ms: recent.quantile(now, 0.5),
-        p99Ms: recent.quantile(now, 0.99),
+        p99Ms: recent.p99(now),
       }))
   }
 

@@ -90,7 +90,7 @@ class Probe implements LoopProbe {
     const now = this.#parts.clock.boottime()
     return {
       p50Ms: this.#recent.quantile(now, 0.5),
-      p99Ms: this.#recent.quantile(now, 0.99),
+      p99Ms: this.#recent.p99(now),
       maxMs: this.#recent.max(now),
       worstMs: this.#worstMs,
     }

@@ -13,6 +13,7 @@ import { consensus, consensusMemory } from "./figures/consensus.ts"
 import { consensusFailover, consensusSilent } from "./figures/consensus-failover.ts"
 import { dispatch } from "./figures/dispatch.ts"
 import { failover, failoverSilent } from "./figures/failover.ts"
+import { idleElections } from "./figures/idle-elections.ts"
 import { rss } from "./figures/memory.ts"
 import { startup } from "./figures/startup.ts"
 import { writes } from "./figures/write.ts"
@@ -24,6 +25,7 @@ const figures: readonly Figure[] = [
   dispatch,
   failover,
   failoverSilent,
+  idleElections,
   rss,
   startup,
   cli,

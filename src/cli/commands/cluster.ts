@@ -1,6 +1,6 @@
 /** `troupe cluster list|health|status`. */
 import { createClient } from "../../client/index.ts"
-import type { ClusterStatus, HealthView, NodeView } from "../../schema/index.ts"
+import type { ClusterStatus, HealthView, NodeHealth, NodeView } from "../../schema/index.ts"
 import { formatBytes, formatDuration } from "../duration.ts"
 import { exitCodes } from "../exit.ts"
 import { printList, printOne } from "../output.ts"
@@ -36,10 +36,8 @@ export async function health(session: Session, options: Options): Promise<number
     value,
     text,
   })
-  // A cluster that does its work is well enough for a script; one without a leader is not.
-  return value.status === "no-leader" || value.status === "joining"
-    ? exitCodes.noLeader
-    : exitCodes.ok
+  if (value.status === "no-leader" || value.status === "joining") return exitCodes.noLeader
+  return value.problems.length > 0 ? exitCodes.lost : exitCodes.ok
 }
 
 export async function status(session: Session, options: Options): Promise<number> {
@@ -95,16 +93,47 @@ function healthText(view: HealthView, paint: Paint): string {
   }
   const losses = view.survives === 1 ? "1 loss" : `${view.survives} losses`
   const copies = view.copies === 1 ? "1 copy" : `${view.copies} copies`
+  const { total, answering, needed } = view.voters
   const leader =
     view.leader === undefined ? "no leader" : `leader ${view.leader} (term ${view.term})`
   return [
     `${paint(colours[view.status], view.status)}: survives ${losses}`,
     `  cluster   ${view.cluster}, ${leader}`,
+    `  voters    ${answering} of ${total} answer, ${needed} must`,
     `  accepted  work has ${copies}`,
     `  seen by   ${view.node}: fsync p99 ${view.fsyncP99Ms.toFixed(1)} ms, loop delay p99 ` +
-      `${view.loopDelayP99Ms.toFixed(1)} ms, election ${view.electionTimeoutMs} ms`,
+      `${view.loopDelayP99Ms.toFixed(1)} ms, ${electionText(view.electionTimeoutMs, view.electionReason)}`,
+    ...view.nodes.map((node) => `  ${nodeText(node)}`),
+    ...view.problems.map((problem) => `  ${paint("red", "!")} ${problem}`),
     ...view.notes.map((note) => `  - ${note}`),
   ].join("\n")
+}
+
+function nodeText(node: NodeHealth): string {
+  const { role, behind, clockOffsetMs, diskFreeBytes, vitals } = node
+  const known: readonly (string | undefined | false)[] = [
+    node.leader ? "leader" : role,
+    node.state === "silent" && `silent ${formatDuration(node.silentMs)}`,
+    behind !== undefined && behind > 0 && `${behind} behind`,
+    node.version,
+    diskFreeBytes !== undefined && `${formatBytes(diskFreeBytes)} free`,
+    clockOffsetMs !== undefined && `clock ${signed(clockOffsetMs)} ms`,
+    node.roundTripP99Ms !== undefined && `round trip ${node.roundTripP99Ms.toFixed(1)} ms`,
+    vitals && `loop ${vitals.loopDelayP99Ms.toFixed(1)} ms`,
+    vitals && role === "voter" && `fsync ${vitals.fsyncP99Ms.toFixed(1)} ms`,
+    vitals && role === "voter" && electionText(vitals.electionMs, vitals.electionReason),
+  ]
+  return `${node.name.padEnd(9)} ${known.filter(Boolean).join(", ")}`
+}
+
+/** `election 1.4 s (10 × p99 loop delay 140 ms)`. */
+function electionText(ms: number, reason: string): string {
+  const length = ms < 1000 ? `${ms} ms` : `${Number((ms / 1000).toFixed(2))} s`
+  return `election ${length}${reason === "" ? "" : ` (${reason})`}`
+}
+
+function signed(value: number): string {
+  return value < 0 ? String(value) : `+${value}`
 }
 
 function names(members: readonly string[]): string {

@@ -178,6 +178,54 @@ describe("cluster", () => {
     expect(stdout).toContain("  - bob answers slowly\n")
   })
 
+  test("health of each node, with the reason of its patience", async () => {
+    const { face, options } = await served()
+    const vitals = {
+      at: 0,
+      loopDelayP50Ms: 1,
+      loopDelayP99Ms: 140.4,
+      loopDelayMaxMs: 200,
+      fsyncP99Ms: 2.25,
+      electionMs: 1400,
+      electionReason: "10 × p99 loop delay 140 ms",
+    }
+    const common = { role: "voter", state: "connected", silentMs: 0, version: "1.0.0" } as const
+    face.healthView = {
+      ...face.healthView,
+      nodes: [
+        { ...common, name: "ada", id: 1, leader: true, behind: 0, clockOffsetMs: 0, vitals },
+        {
+          ...common,
+          name: "bob",
+          id: 2,
+          leader: false,
+          state: "silent",
+          silentMs: 4000,
+          behind: 7,
+        },
+      ],
+    }
+    const { code, stdout } = await troupe(["cluster", "health"], options)
+    expect(code).toBe(0)
+    expect(stdout).toContain("  voters    3 of 3 answer, 2 must\n")
+    expect(stdout).toContain("election 1.4 s (10 × p99 loop delay 140 ms)\n")
+    expect(stdout).toMatch(
+      /^ {2}ada {7}leader, 1\.0\.0, clock \+0 ms, loop 140\.4 ms, fsync 2\.3 ms/m,
+    )
+    expect(stdout).toMatch(/^ {2}bob {7}voter, silent 4\.0 s, 7 behind, 1\.0\.0$/m)
+    const json = await troupe(["cluster", "health", "-o", "json"], options)
+    expect(JSON.parse(json.stdout)).toMatchObject({ nodes: [{ vitals }, { name: "bob" }] })
+  })
+
+  test("what is wrong is marked, and makes it exit 5", async () => {
+    const { face, options } = await served()
+    const problems = ["bob (voter) is silent for 9 s: look at its host"]
+    face.healthView = { ...face.healthView, status: "degraded", survives: 0, problems }
+    const { code, stdout } = await troupe(["cluster", "health"], options)
+    expect(code).toBe(5)
+    expect(stdout).toContain(`  ! ${problems[0]}\n`)
+  })
+
   test("no leader: health still answers, and exits 7", async () => {
     const { face, options } = await served()
     face.healthView = { ...face.healthView, status: "no-leader", survives: 0 }

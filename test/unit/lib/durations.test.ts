@@ -31,6 +31,22 @@ test("a quantile is at most an eighth above the true one, and never above the la
   )
 })
 
+test.each([
+  { slow: 0, quick: 9, p99: 0 },
+  { slow: 9, quick: 0, p99: 0 },
+  { slow: 1, quick: 9, p99: 0.01 },
+  { slow: 2, quick: 9, p99: 400 },
+  { slow: 1, quick: 98, p99: 0.01 },
+  { slow: 1, quick: 199, p99: 0.01 },
+  { slow: 2, quick: 199, p99: 0.01 },
+  { slow: 3, quick: 199, p99: 400 },
+])("of $slow slow and $quick quick ones the p99 is $p99", ({ slow, quick, p99 }) => {
+  const recent = new RecentDurations(window)
+  for (let count = 0; count < slow; count++) recent.record(0, 400)
+  for (let count = 0; count < quick; count++) recent.record(0, 0.01)
+  expect(recent.p99(0)).toBe(p99)
+})
+
 test("what is older than the window is forgotten, what is younger is not", () => {
   const recent = new RecentDurations(window)
   recent.record(0, 400)

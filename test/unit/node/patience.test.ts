@@ -43,7 +43,7 @@ test("a need that lasts holds it", () => {
 test("what would be endless is bounded, and says so", () => {
   const one = patience()
   one.measure(0, [{ what: "fsync", p99Ms: 60_000 }])
-  expect(one.pace.electionMs).toBe(10_000)
+  expect(one.pace.electionMs).toBe(5000)
   expect(one.pace.reason).toContain("at most")
 })
 
@@ -65,7 +65,7 @@ test("no announcement makes anybody less patient than configured, or wait for ev
   one.follow({ electionMs: 1, reason: "" })
   expect(one.pace.electionMs).toBe(500)
   one.follow({ electionMs: 1e9, reason: "" })
-  expect(one.pace.electionMs).toBe(10_000)
+  expect(one.pace.electionMs).toBe(5000)
 })
 
 test("a new leader goes on with what the last one asked for", () => {
@@ -95,7 +95,7 @@ test("never below ten times anything of the last minute", () => {
         seen.push({ at: now, ms })
         one.measure(now, [loop(ms)])
         const most = Math.max(...seen.filter(({ at }) => now - at < 60_000).map((one) => one.ms))
-        expect(one.pace.electionMs).toBeGreaterThanOrEqual(Math.min(10_000, 10 * most))
+        expect(one.pace.electionMs).toBeGreaterThanOrEqual(Math.min(5000, 10 * most))
       }
     }),
   )
