@@ -21,6 +21,8 @@ export interface Attempt {
   readonly order: number
   process?: ProcessId
   cgroup?: string | undefined
+  /** Cgroups that were made to hold it to its limits. */
+  limited?: readonly string[]
   startedAt?: number
   readyAt?: number
   stop?: Stop
@@ -107,6 +109,7 @@ export class Book {
       case "started":
       case "ready":
       case "stopping":
+      case "limited":
       case "ended": {
         const attempt = this.find(record)
         if (attempt) change(attempt, record)
@@ -169,6 +172,9 @@ function change(attempt: Attempt, record: Change): void {
       attempt.startedAt = record.at
       attempt.cgroup = record.cgroup
       return
+    case "limited":
+      attempt.limited = record.paths
+      return
     case "ready":
       attempt.readyAt = record.at
       return
@@ -182,10 +188,11 @@ function change(attempt: Attempt, record: Change): void {
 }
 
 function recordsOf(attempt: Attempt): JournalRecord[] {
-  const { spec, nonce, bootId, acceptedAt, process, cgroup, startedAt, readyAt, stop, ending } =
-    attempt
+  const { spec, nonce, bootId, acceptedAt, process, cgroup, limited, startedAt } = attempt
+  const { readyAt, stop, ending } = attempt
   const target = { run: spec.run, task: spec.task, fence: spec.fence }
   const records: JournalRecord[] = [{ type: "accepted", spec, nonce, bootId, at: acceptedAt }]
+  if (limited && !ending) records.push({ type: "limited", ...target, paths: limited })
   if (process && startedAt !== undefined) {
     records.push({ type: "started", ...target, ...process, at: startedAt, cgroup })
   }

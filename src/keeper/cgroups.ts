@@ -1,8 +1,10 @@
 /** A cgroup for each job where this host lets us make one: nothing that the job starts can leave it. */
 import { randomBytes } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { membersOf, realCgroups } from "./cgroup-files.ts"
+import { type Hierarchy, readHierarchies } from "./hierarchies.ts"
 
 export type CgroupKind = "cgroup2" | "freezer" | "pids"
 
@@ -45,7 +47,7 @@ export interface Cgroups {
 
 /** Tries v2 (`cgroup.kill`), then v1's freezer, then pids, or only the one asked for. Undefined where none is writable. */
 export function findCgroups(name: string, only?: string): Cgroups | undefined {
-  for (const root of candidates()) {
+  for (const root of candidatesIn(readHierarchies())) {
     if (only !== undefined && root.kind !== only) continue
     const base = join(root.directory, name)
     if (isUsable(root, base)) return openCgroups({ kind: root.kind, home: root.directory, base })
@@ -53,49 +55,15 @@ export function findCgroups(name: string, only?: string): Cgroups | undefined {
   return undefined
 }
 
-function candidates(): Root[] {
-  let own: string
-  let mounts: string
-  try {
-    own = readFileSync("/proc/self/cgroup", "utf8")
-    mounts = readFileSync("/proc/self/mountinfo", "utf8")
-  } catch {
-    // No /proc or no cgroups: not Linux, or a kernel without them.
-    return []
-  }
-  return parseCandidates(own, mounts)
-}
-
-/** From /proc/self/cgroup (`id:controllers:path`) and mountinfo (`… root mountpoint … - type source options`). */
-export function parseCandidates(own: string, mounts: string): Root[] {
-  const paths = new Map<string, string>()
-  for (const line of own.split("\n")) {
-    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
-    if (controllers === undefined || path === undefined) continue
-    for (const controller of controllers.split(",")) paths.set(controller, path)
-  }
-  const roots: Root[] = []
-  for (const line of mounts.split("\n")) {
-    const [before, after] = line.split(" - ")
-    const [, , , mountRoot, point] = (before ?? "").split(" ")
-    const [type, , options] = (after ?? "").split(" ")
-    if (!point || !mountRoot) continue
-    const kind = kindOf(type ?? "", (options ?? "").split(","))
-    const path = kind && paths.get(kind === "cgroup2" ? "" : kind)
-    if (!kind || path === undefined) continue
-    // Inside a container the mount may show only a part of the hierarchy.
-    const below = path.startsWith(mountRoot) ? path.slice(mountRoot.length) : path
-    roots.push({ kind, directory: join(point, below) })
-  }
+/** Kinds of cgroup, the best first. */
+export function candidatesIn(hierarchies: readonly Hierarchy[]): Root[] {
+  const roots = hierarchies.flatMap(({ version, controllers, own: directory }): Root[] => {
+    if (version === 2) return [{ kind: "cgroup2", directory }]
+    if (controllers.includes("freezer")) return [{ kind: "freezer", directory }]
+    return controllers.includes("pids") ? [{ kind: "pids", directory }] : []
+  })
   const order: readonly CgroupKind[] = ["cgroup2", "freezer", "pids"]
   return roots.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))
-}
-
-function kindOf(type: string, options: readonly string[]): CgroupKind | undefined {
-  if (type === "cgroup2") return "cgroup2"
-  if (type !== "cgroup") return undefined
-  if (options.includes("freezer")) return "freezer"
-  return options.includes("pids") ? "pids" : undefined
 }
 
 function isUsable({ kind, directory }: Root, base: string): boolean {
@@ -128,8 +96,8 @@ export function openCgroups(cage: Cage): Cgroups {
   const left = new Set<string>()
   const members = (path: string) => membersOf(path).filter((pid) => !staff.has(pid))
   const remove = (path: string) => {
-    for (const one of left) if (one === path || removeTree(one)) left.delete(one)
-    if (removeTree(path)) return true
+    for (const one of left) if (one === path || realCgroups.remove(one)) left.delete(one)
+    if (realCgroups.remove(path)) return true
     if (members(path).length > 0) return false
     left.add(path)
     return true
@@ -148,7 +116,8 @@ export function openCgroups(cage: Cage): Cgroups {
     },
     leave: () => void moveTo(home),
     pathOf: (name) => join(base, name),
-    holding: (pid) => childrenOf(base).find((name) => membersOf(join(base, name)).includes(pid)),
+    holding: (pid) =>
+      realCgroups.children(base).find((name) => membersOf(join(base, name)).includes(pid)),
     kill(path) {
       const all = membersOf(path)
       if (all.length === 0) return
@@ -158,35 +127,11 @@ export function openCgroups(cage: Cage): Cgroups {
       else killListed(all)
     },
     sweep() {
-      for (const name of childrenOf(base)) removeTree(join(base, name))
+      for (const name of realCgroups.children(base)) realCgroups.remove(join(base, name))
     },
     close() {
-      removeTree(base)
+      realCgroups.remove(base)
     },
-  }
-}
-
-function membersOf(path: string): number[] {
-  const pids: number[] = []
-  for (const directory of nested(path)) {
-    const text = readIfThere(join(directory, "cgroup.procs"))
-    for (const line of text.split("\n")) if (line) pids.push(Number(line))
-  }
-  return pids
-}
-
-function nested(path: string): string[] {
-  return [path, ...childrenOf(path).flatMap((name) => nested(join(path, name)))]
-}
-
-function childrenOf(path: string): string[] {
-  try {
-    return readdirSync(path, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name)
-  } catch {
-    // Never made, or removed.
-    return []
   }
 }
 
@@ -206,34 +151,6 @@ function killListed(pids: readonly number[]): void {
       const { code } = error as NodeJS.ErrnoException
       if (code !== "ESRCH" && code !== "EPERM") throw error
     }
-  }
-}
-
-function removeTree(path: string): boolean {
-  // Jobs seldom make cgroups of their own below theirs.
-  if (removeOne(path)) return true
-  return nested(path).toReversed().every(removeOne)
-}
-
-function removeOne(path: string): boolean {
-  try {
-    rmdirSync(path)
-    return true
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === "EBUSY" || code === "ENOTEMPTY") return false
-    if (code === "ENOENT") return true
-    throw error
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "utf8")
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === "ENOENT" || code === "ENODEV") return ""
-    throw error
   }
 }
 

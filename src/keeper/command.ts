@@ -46,6 +46,12 @@ export function findCommand(
   return refused ?? { problem: `command not found: ${program} (PATH is ${search || "empty"})` }
 }
 
+/** The shell that sets limits. */
+export function findShell(): string | undefined {
+  const command = findCommand("sh", "/", baseEnvironment(process.env))
+  return "problem" in command ? undefined : command.file
+}
+
 /** Whether a job could start this program by its name. */
 export function hasTool(program: string, path: string): boolean {
   return !("problem" in findCommand(program, "/", { PATH: path }))

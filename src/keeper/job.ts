@@ -1,16 +1,26 @@
 /** One job that runs: readiness, deadline, output cap, stopping its whole tree, and its end. */
-import { appendFileSync, statSync, truncateSync } from "node:fs"
+import { appendFileSync, readFileSync, statSync, truncateSync } from "node:fs"
 import type { Timer } from "../platform/index.ts"
 import type { Ending } from "../schema/index.ts"
 import type { LaunchSpec } from "../wire/index.ts"
+import { realCgroups } from "./cgroup-files.ts"
 import type { Cgroups } from "./cgroups.ts"
 import type { KeeperClock, KeeperLog } from "./clock.ts"
-import { seenEnding, type Stop, unseenEnding } from "./outcome.ts"
+import { launcherExit, type LimitHits, readHits } from "./limits.ts"
+import { notStarted, seenEnding, type Stop, unseenEnding, withHits } from "./outcome.ts"
 import type { AttemptFiles } from "./paths.ts"
 import { isAlive, type ProcessId } from "./process-table.ts"
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts"
 import type { Exit } from "./spawner.ts"
-import { looksEmpty, signalAll, ticksNow, type Tree, treeMembers } from "./tree.ts"
+import {
+  killTree,
+  looksEmpty,
+  removeCgroups,
+  signalAll,
+  ticksNow,
+  type Tree,
+  treeMembers,
+} from "./tree.ts"
 
 export interface JobOrder {
   readonly spec: LaunchSpec
@@ -20,6 +30,8 @@ export interface JobOrder {
   readonly startedAt: number
   readonly readyAt?: number | undefined
   readonly cgroup: string | undefined
+  /** Cgroups that hold it to its limits. */
+  readonly limited: readonly string[]
   /** Found again after a restart of the keeper: its exit will be noticed, its status not. */
   readonly adopted: boolean
 }
@@ -52,6 +64,8 @@ export class Job {
   /** By the boot-time clock; set while its tree is being ended. */
   #killAt: number | undefined
   #exit: { readonly exit: Exit | undefined; readonly at: number } | undefined
+  /** Read at the end of its own process: the cgroups that tell of it go soon. */
+  #hits: LimitHits | undefined
   #over = false
   /** Its end will be noticed by looking. */
   #isOrphan: boolean
@@ -62,8 +76,8 @@ export class Job {
     this.#order = order
     this.#parts = parts
     this.#isOrphan = order.adopted
-    const { process: leader, nonce, cgroup } = order
-    this.#tree = { leader, nonce, cgroup, sessionEndTicks: undefined }
+    const { process: leader, nonce, cgroup, limited } = order
+    this.#tree = { leader, nonce, cgroup, limited, sessionEndTicks: undefined }
   }
 
   start(): void {
@@ -133,6 +147,7 @@ export class Job {
     if (this.#exit || this.#over) return
     const { clock, cgroups } = this.#parts
     this.#exit = { exit, at: clock.now() }
+    this.#hits = readHits(this.#order.limited, realCgroups)
     this.#readiness?.cancel()
     this.#deadline?.cancel()
     if (!this.#stop && looksEmpty(this.#tree, cgroups)) return this.#finish()
@@ -169,9 +184,7 @@ export class Job {
 
   #kill(): void {
     const { cgroups, log } = this.#parts
-    if (this.#tree.cgroup !== undefined) cgroups?.kill(this.#tree.cgroup)
-    const members = treeMembers(this.#tree, cgroups)
-    signalAll(members, "SIGKILL")
+    const members = killTree(this.#tree, cgroups)
     // Stuck in the kernel, or of a user whom this keeper may not signal.
     if (++this.#killRounds === killRoundsSaid) {
       const { run, task, fence } = this.#order.spec
@@ -182,7 +195,7 @@ export class Job {
   #isEmpty(): boolean {
     const { cgroups } = this.#parts
     if (treeMembers(this.#tree, cgroups).length > 0) return false
-    return this.#tree.cgroup === undefined || (cgroups?.remove(this.#tree.cgroup) ?? true)
+    return removeCgroups(this.#tree, cgroups)
   }
 
   #finish(): void {
@@ -191,8 +204,22 @@ export class Job {
     this.watch()
     this.#markCuts()
     const { exit, at: endedAt } = this.#exit!
-    const times = { startedAt: this.#order.startedAt, endedAt }
-    this.#parts.ended(exit ? seenEnding(exit, this.#stop, times) : unseenEnding(this.#stop, times))
+    const { spec, startedAt } = this.#order
+    const times = { startedAt, endedAt }
+    const refusal = exit?.exitCode === launcherExit ? this.#launcherRefusal() : undefined
+    if (refusal !== undefined) return this.#parts.ended(notStarted(refusal, endedAt))
+    const ending = exit ? seenEnding(exit, this.#stop, times) : unseenEnding(this.#stop, times)
+    this.#parts.ended(withHits(ending, this.#hits, spec.limits))
+  }
+
+  #launcherRefusal(): string | undefined {
+    const { spec, files, nonce } = this.#order
+    if (!spec.limits) return undefined
+    const said = readFileSync(files.stderr, "utf8")
+    const at = said.indexOf(`${nonce} `)
+    return at < 0
+      ? undefined
+      : `its limits cannot be set: ${said.slice(at + nonce.length + 1).trim()}`
   }
 
   /** Called a few times a second while it runs. */

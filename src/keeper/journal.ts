@@ -3,27 +3,46 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, copyFileSync 
 import { type FileHandle, open } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { type Codec, decode, encode, optional, struct, text, uint, union } from "../lib/index.ts"
-import { endingCodec, specCodec, targetFields } from "./protocol.ts"
+import { type Codec, decode, encode, list, struct, text, uint, union } from "../lib/index.ts"
+import type { LaunchSpec } from "../wire/index.ts"
+import { endingCodec, limitsCodec, specCodec, targetFields, trailing } from "./protocol.ts"
 
-/** Append cases and optional fields at the end, never reorder: an older journal must stay readable. */
+const acceptedFields = struct({
+  spec: specCodec,
+  nonce: text(64),
+  bootId: text(64),
+  at: uint,
+  limits: trailing(limitsCodec),
+})
+/** The limits stand behind everything else, as they came later than that. */
+const accepted: Codec<{ spec: LaunchSpec; nonce: string; bootId: string; at: number }> = {
+  write: (writer, value) => acceptedFields.write(writer, { ...value, limits: value.spec.limits }),
+  read(reader) {
+    const { limits, ...value } = acceptedFields.read(reader)
+    return limits ? { ...value, spec: { ...value.spec, limits } } : value
+  },
+}
+
+/** Append cases and trailing fields, never reorder: an older journal must stay readable. */
 const record = union("type", {
   /** Which cluster this keeper obeys, and the highest term it has seen. */
   bound: struct({ clusterId: text(1024), term: uint }),
-  accepted: struct({ spec: specCodec, nonce: text(64), bootId: text(64), at: uint }),
+  accepted,
   started: struct({
     ...targetFields,
     pid: uint,
     ticks: text(64),
     at: uint,
     /** Name of the cgroup that it was born in. */
-    cgroup: optional(text(64)),
+    cgroup: trailing(text(64)),
   }),
   ready: struct({ ...targetFields, at: uint }),
   stopping: struct({ ...targetFields, at: uint, graceMs: uint, reason: text(16 << 10) }),
   ended: struct({ ...targetFields, ending: endingCodec }),
   /** The attempt is gone; its fence stays known so that a late duplicate of its Start is refused. */
   forgotten: struct(targetFields),
+  /** Absolute paths of the cgroups that hold it to its limits; written before it is started. */
+  limited: struct({ ...targetFields, paths: list(text(4096), 8) }),
 })
 export type JournalRecord = Parameters<typeof record.write>[1]
 const recordCodec: Codec<JournalRecord> = record

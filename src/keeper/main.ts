@@ -9,7 +9,8 @@ import { Book } from "./book.ts"
 import { Berth } from "./berth.ts"
 import { type Cage, findCgroups } from "./cgroups.ts"
 import { createKeeperClock } from "./clock.ts"
-import { baseEnvironment, findCommand } from "./command.ts"
+import { baseEnvironment, findCommand, findShell } from "./command.ts"
+import { findLimits } from "./limits.ts"
 import { Journal, keepDamaged, readJournal } from "./journal.ts"
 import { takeLock } from "./lock.ts"
 import { keeperPaths, shortHash, socketPath } from "./paths.ts"
@@ -62,12 +63,14 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
 
   const cgroups = findCgroups(cgroupName(paths.root), trees)
   cgroups?.sweep()
+  const limits = findLimits(`${cgroupName(paths.root)}-limits`, findShell())
   const setpriv = findSetpriv()
   const supervisor: Supervisor = new Supervisor(book, {
     paths,
     clock,
     journal,
     cgroups,
+    limits,
     sweeper: cgroups ? undefined : new Sweeper(clock),
     bootId,
     setpriv,
@@ -91,6 +94,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
     await journal.close()
     cgroups?.leave()
     cgroups?.close()
+    limits.close()
     rmSync(socket.path, { force: true })
     log("left")
     process.exit(0)
@@ -132,7 +136,9 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   await removeOrphans(paths, supervisor.files(), clock.now())
   process.on("SIGTERM", () => void leave())
   process.on("SIGHUP", () => undefined)
-  log("keeper started", { bootId, trees: cgroups?.cage.kind ?? "session", known: supervisor.known })
+  const { enforced } = limits.abilities
+  const kind = cgroups?.cage.kind ?? "session"
+  log("keeper started", { bootId, trees: kind, limits: enforced, known: supervisor.known })
 }
 
 /** The folder may lie in a directory that everybody can write to: it must be ours alone. */

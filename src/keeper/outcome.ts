@@ -1,5 +1,6 @@
 /** How an attempt's ending is put into words; what is not known is never invented. */
-import type { Ending } from "../schema/index.ts"
+import type { Ending, Limits } from "../schema/index.ts"
+import { type LimitHits, sizeText } from "./limits.ts"
 import type { Exit } from "./spawner.ts"
 
 export interface Stop {
@@ -37,4 +38,26 @@ export function unseenEnding(
 
 export function notStarted(reason: string, endedAt: number): Ending {
   return { outcome: "not_started", reason, stopped: false, endedAt }
+}
+
+/** What the kernel did to keep it within its limits is part of the reason. */
+export function withHits(
+  ending: Ending,
+  hits: LimitHits | undefined,
+  limits: Limits | undefined,
+): Ending {
+  const said: string[] = []
+  const { memoryBytes, pids } = limits ?? {}
+  const isKilled = ending.outcome === "signalled" && ending.signal === "SIGKILL" && !ending.stopped
+  const base = isKilled && hits && hits.oomKills > 0 ? undefined : ending.reason
+  if (hits && hits.oomKills > 0 && memoryBytes !== undefined) {
+    // An ending that has nothing wrong with it was the job's own, so it was another process that went.
+    const whom = ending.reason === undefined ? "a process of it was killed" : "killed"
+    said.push(`${whom}: out of memory (limit ${sizeText(memoryBytes)})`)
+  }
+  if (hits && hits.forksRefused > 0 && pids !== undefined) {
+    said.push(`refused ${hits.forksRefused} times another process or thread (limit ${pids})`)
+  }
+  if (said.length === 0) return ending
+  return { ...ending, reason: [...(base === undefined ? [] : [base]), ...said].join("; ") }
 }

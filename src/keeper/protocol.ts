@@ -4,6 +4,7 @@ import {
   type Codec,
   decode,
   encode,
+  float,
   json,
   list,
   oneOf,
@@ -13,7 +14,7 @@ import {
   uint,
   union,
 } from "../lib/index.ts"
-import type { Ending, ErrorCode } from "../schema/index.ts"
+import type { Ending, ErrorCode, Limits } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 
 /** Node and keeper must agree on it; a keeper of another version is left alone and said. */
@@ -33,7 +34,24 @@ const readiness = union("method", {
   delay: struct({ delayMs: uint, timeoutMs: uint }),
 })
 
-export const specCodec: Codec<LaunchSpec> = struct({
+/** A last field that older versions do not have: absent, it takes no byte, and a message that ends before it has none. */
+export function trailing<T>(inner: Codec<T>): Codec<T | undefined> {
+  return {
+    write(writer, value) {
+      if (value !== undefined) optional(inner).write(writer, value)
+    },
+    read: (reader) => (reader.left === 0 ? undefined : optional(inner).read(reader)),
+  }
+}
+
+export const limitsCodec: Codec<Limits> = struct({
+  memoryBytes: optional(uint),
+  cpus: optional(float),
+  pids: optional(uint),
+  openFiles: optional(uint),
+})
+
+const specFields = {
   clusterId: name,
   term: uint,
   fence: uint,
@@ -51,7 +69,11 @@ export const specCodec: Codec<LaunchSpec> = struct({
   graceMs: uint,
   onKeeperDeath: oneOf("survive", "die"),
   outputBytesMax: uint,
-})
+}
+/** Without its limits: it may stand before other fields. */
+export const specCodec: Codec<LaunchSpec> = struct(specFields)
+/** Only as the end of a message. */
+const lastSpecCodec: Codec<LaunchSpec> = struct({ ...specFields, limits: trailing(limitsCodec) })
 
 export const endingCodec: Codec<Ending> = struct({
   outcome: oneOf("exited", "signalled", "not_started", "unknown", "lost", "done"),
@@ -90,7 +112,7 @@ export const targetFields = { run: name, task: name, fence: uint }
 
 const request = union("op", {
   hello: struct({ version: uint }),
-  launch: struct({ spec: specCodec }),
+  launch: struct({ spec: lastSpecCodec }),
   end: struct({ ...targetFields, graceMs: uint, reason }),
   /** `after` = the `next` of the page before; 0 begins. */
   list: struct({ after: uint }),

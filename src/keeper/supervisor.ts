@@ -7,6 +7,7 @@ import type { Cgroups } from "./cgroups.ts"
 import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { Job } from "./job.ts"
 import type { Journal, JournalRecord } from "./journal.ts"
+import type { LimitedCgroups } from "./limits.ts"
 import { Ledger, refuseKeeper } from "./ledger.ts"
 import { notStarted, type Stop, unseenEnding } from "./outcome.ts"
 import { attemptFiles, type KeeperPaths, shortHash } from "./paths.ts"
@@ -25,6 +26,7 @@ export interface SupervisorParts {
   readonly journal: Pick<Journal, "append" | "rewrite" | "failed" | "isLarge">
   readonly spawner: Spawner
   readonly cgroups: Cgroups | undefined
+  readonly limits: LimitedCgroups
   readonly bootId: string
   /** Where no cgroup holds a job's processes together. */
   readonly sweeper: Sweeper | undefined
@@ -141,6 +143,7 @@ export class Supervisor {
     await this.#endOlder(attempt)
     const problem = await this.#spawn(attempt)
     if (problem === undefined) return
+    this.#parts.limits.release(attempt.limited ?? [])
     const ending = notStarted(problem, this.#parts.clock.now())
     await this.#ledger.end(attempt, { ...ending, stopped: attempt.stop !== undefined })
   }
@@ -170,7 +173,11 @@ export class Supervisor {
   async #spawn(attempt: Attempt): Promise<string | undefined> {
     const { spec } = attempt
     const { spawner, clock } = this.#parts
-    const order = await prepareOrder(attempt, this.#parts)
+    const target = targetOf(spec)
+    const order = await prepareOrder(attempt, {
+      ...this.#parts,
+      limited: async (paths) => await this.#ledger.write({ type: "limited", ...target, paths }),
+    })
     if (typeof order === "string") return order
     if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
     const early: (Exit | undefined)[] = []
@@ -183,7 +190,6 @@ export class Supervisor {
     if ("problem" in spawned) return spawned.problem
     if ("lost" in spawned) return await this.#recoverLost(attempt, spawned.lost)
     const at = clock.now()
-    const target = targetOf(spec)
     const { process, cgroup } = spawned
     this.#ledger.note({ type: "started", ...target, ...process, at, cgroup })
     job = this.#supervise(attempt, process, { adopted: false })
@@ -207,7 +213,7 @@ export class Supervisor {
     process: ProcessId,
     { adopted }: { readonly adopted: boolean },
   ): Job {
-    const { spec, nonce, startedAt, readyAt, cgroup } = attempt
+    const { spec, nonce, startedAt, readyAt, cgroup, limited = [] } = attempt
     const { clock, cgroups, paths, log } = this.#parts
     const target = targetOf(spec)
     const key = attemptKey(spec)
@@ -215,6 +221,7 @@ export class Supervisor {
       {
         adopted,
         cgroup: cgroup === undefined ? undefined : cgroups?.pathOf(cgroup),
+        limited,
         spec,
         nonce,
         process,
@@ -306,6 +313,7 @@ export class Supervisor {
     )
     const byNonce = lost.size === 0 ? new Map<string, ProcessId>() : findByNonce(lost)
     await Promise.all(open.map((one) => this.#recoverOne(one, byNonce.get(one.nonce))))
+    this.#parts.limits.sweep(new Set(this.#book.live().flatMap(({ limited = [] }) => limited)))
   }
 
   async #recoverOne(

@@ -1,5 +1,7 @@
 /** A job's whole process tree: who belongs to it, and signals to all of it. */
+import { realCgroups } from "./cgroup-files.ts"
 import type { Cgroups } from "./cgroups.ts"
+import { killLimited, limitedMembers } from "./limits.ts"
 import {
   isAlive,
   listProcesses,
@@ -15,6 +17,8 @@ export interface Tree {
   readonly leader: ProcessId
   readonly nonce: string
   readonly cgroup: string | undefined
+  /** Cgroups that hold it to its limits; in v2 it has left `cgroup` for these. */
+  readonly limited: readonly string[]
   /** The last start time a member can have that is known by the leader's session alone; undefined while it lives.
    *  (Later the number may be another session's.) */
   readonly sessionEndTicks: number | undefined
@@ -23,6 +27,7 @@ export interface Tree {
 /** Members by cgroup, by session or group, by the nonce in their environment, and children of any of these. */
 export function treeMembers(tree: Tree, cgroups: Cgroups | undefined): ProcessStat[] {
   const caged = new Set(tree.cgroup === undefined ? [] : (cgroups?.members(tree.cgroup) ?? []))
+  for (const pid of limitedMembers(tree.limited)) caged.add(pid)
   // Nothing of the tree is older than its leader: that spares reading most environments.
   const born = Number(tree.leader.ticks)
   const young = listProcesses().filter((stat) => Number(stat.ticks) >= born)
@@ -61,13 +66,28 @@ export function signalAll(members: readonly ProcessId[], signal: NodeJS.Signals)
 
 /** Quick and cheap, right after the leader's end: false when something of its cgroup or group may still run. */
 export function looksEmpty(tree: Tree, cgroups: Cgroups | undefined): boolean {
-  if (tree.cgroup !== undefined && cgroups && !cgroups.remove(tree.cgroup)) return false
+  if (!removeCgroups(tree, cgroups)) return false
   try {
     process.kill(-tree.leader.pid, 0)
     return false
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ESRCH"
   }
+}
+
+/** False while something of it runs in one of them. */
+export function removeCgroups(tree: Tree, cgroups: Cgroups | undefined): boolean {
+  const own = tree.cgroup === undefined || (cgroups?.remove(tree.cgroup) ?? true)
+  return tree.limited.every((path) => realCgroups.remove(path)) && own
+}
+
+/** KILL to all that its cgroups hold, and then to whatever else belongs to it; answers those. */
+export function killTree(tree: Tree, cgroups: Cgroups | undefined): readonly ProcessId[] {
+  if (tree.cgroup !== undefined) cgroups?.kill(tree.cgroup)
+  killLimited(tree.limited, realCgroups)
+  const members = treeMembers(tree, cgroups)
+  signalAll(members, "SIGKILL")
+  return members
 }
 
 /** The process that was started with this nonce: of several the one that leads its session, else the oldest. */

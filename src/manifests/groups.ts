@@ -78,6 +78,7 @@ export function roleGroups(
       directory: true,
       files: [...run.staged],
       ...(task.readiness && { readiness: task.readiness }),
+      ...(task.role.limits && { limits: task.role.limits }),
     },
     needs: task.needs,
     ...(staged && { with: stageName }),

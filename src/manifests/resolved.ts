@@ -3,6 +3,7 @@ import { stringify } from "yaml"
 import type { Plan } from "../schema/index.ts"
 import { argvOf } from "./argv.ts"
 import type { CompileContext } from "./compile.ts"
+import { limitFields } from "./limits.ts"
 import type { ManifestSpec, ReadinessSpec, RoleSpec } from "./spec.ts"
 import { goArch, goOs } from "../lib/index.ts"
 
@@ -133,6 +134,7 @@ function roleFields(role: RoleSpec): Fields {
     env: env.size === 0 ? undefined : Object.fromEntries(env),
     artifacts: nonEmpty(role.artifacts),
     needs: Object.keys(needs).length === 0 ? undefined : needsFields(role),
+    limits: role.limits && present({ ...limitFields(role.limits) }),
     life: role.command ? role.life : undefined,
     readiness: role.command && role.readiness ? readinessFields(role.readiness) : undefined,
     port: role.port,

@@ -2,6 +2,7 @@
 import { nearest } from "../lib/index.ts"
 import type { Needs } from "../schema/index.ts"
 import type { Reading } from "./document.ts"
+import { readLimits } from "./limits.ts"
 import { readReadiness } from "./readiness.ts"
 import {
   fieldAt,
@@ -39,6 +40,7 @@ const roleKeys = [
   "env",
   "artifacts",
   "needs",
+  "limits",
   "life",
   "readiness",
   "port",
@@ -113,6 +115,7 @@ function readRole(
     env: readEnv(reading, section),
     artifacts: readGlobs(reading, section, "artifacts"),
     needs: readNeeds(reading, section),
+    limits: readLimits(reading, section),
     life:
       readEnum(reading, section, { key: "life", values: lives }) ??
       (name === "server" ? "server" : "batch"),

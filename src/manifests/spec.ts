@@ -1,5 +1,5 @@
 /** What a checked run manifest says: defaults filled in, names of the original kept in meaning. */
-import type { Needs } from "../schema/index.ts"
+import type { Limits, Needs } from "../schema/index.ts"
 
 /** Where something stands in its file; both count from 1. */
 export interface Place {
@@ -66,6 +66,7 @@ export interface RoleSpec {
   readonly env: ReadonlyMap<string, string>
   readonly artifacts: readonly string[]
   readonly needs: Needs
+  readonly limits: Limits | undefined
   readonly life: (typeof lives)[number]
   /** Its own, or the document's; undefined when neither says anything and a `command` is given. */
   readonly readiness: ReadinessSpec | undefined

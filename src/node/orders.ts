@@ -1,6 +1,6 @@
 /** What a leader's Start carries, checked on arrival. */
 import * as z from "zod"
-import { Readiness, StagedFile, Work } from "../schema/index.ts"
+import { Limits, Readiness, StagedFile, Work } from "../schema/index.ts"
 
 /** The launch of one attempt: a process with everything resolved, or a builtin with its work. */
 export const StartOrder = z.discriminatedUnion("driver", [
@@ -15,6 +15,7 @@ export const StartOrder = z.discriminatedUnion("driver", [
     deadlineMs: z.int().positive().optional(),
     graceMs: z.int().nonnegative(),
     onKeeperDeath: z.enum(["survive", "die"]),
+    limits: Limits.optional(),
     /** Report `started` and `ready`, since an edge or a view depends on them. */
     progress: z.boolean(),
   }),

@@ -28,6 +28,7 @@ export function startOrder(tables: View, task: Task): StartOrder | { problem: st
     ...(deadlineMs && { deadlineMs }),
     graceMs: group.graceMs,
     onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
+    ...(group.work.limits && { limits: group.work.limits }),
     progress: plan.kind === "manifest" || isWatched(plan, group.name),
   }
 }

@@ -51,6 +51,23 @@ export const Needs = z.strictObject({
 })
 export type Needs = z.infer<typeof Needs>
 
+/** What a process and everything that it starts may use at most. What is left out is not limited; a node that cannot
+ *  enforce one refuses the attempt. */
+export const Limits = z.strictObject({
+  /** All of its memory together, swap included; beyond it the kernel kills. */
+  memoryBytes: z
+    .int()
+    .min(1 << 20)
+    .optional(),
+  /** Processor time, in cores: 0.5 is half of one. */
+  cpus: z.number().min(0.01).optional(),
+  /** Processes and threads at once. */
+  pids: z.int().positive().optional(),
+  /** File descriptors of each process. */
+  openFiles: z.int().min(16).optional(),
+})
+export type Limits = z.infer<typeof Limits>
+
 /** A file laid into the task's working directory before it starts. */
 export const StagedFile = z.strictObject({
   path: z.string(),
@@ -74,6 +91,7 @@ export const Work = z.discriminatedUnion("driver", [
     directory: z.boolean(),
     files: z.array(StagedFile),
     readiness: Readiness.optional(),
+    limits: Limits.optional(),
   }),
   z.discriminatedUnion("verb", [
     /** Brings the staged files to this node's blob store ahead of the role that needs them. */

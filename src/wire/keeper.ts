@@ -1,5 +1,5 @@
 /** What a node and its keeper say to each other. */
-import type { Ending, Readiness } from "../schema/index.ts"
+import type { Ending, Limits, Readiness } from "../schema/index.ts"
 
 /** An attempt as the keeper knows it: what to run and by whose order. */
 export interface LaunchSpec {
@@ -26,6 +26,8 @@ export interface LaunchSpec {
   readonly onKeeperDeath: "survive" | "die"
   /** Per stream; beyond it output is cut with an honest marker. */
   readonly outputBytesMax: number
+  /** Of its whole tree; where one cannot be enforced the attempt is not started, and its reason says why. */
+  readonly limits?: Limits | undefined
 }
 
 export interface KeeperAttempt {

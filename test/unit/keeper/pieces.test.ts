@@ -3,9 +3,10 @@ import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import * as fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { parseCandidates } from "../../../src/keeper/cgroups.ts"
+import { candidatesIn } from "../../../src/keeper/cgroups.ts"
 import { baseEnvironment, findCommand } from "../../../src/keeper/command.ts"
 import { cutMarker } from "../../../src/keeper/job.ts"
+import { parseHierarchies } from "../../../src/keeper/hierarchies.ts"
 import { takeLock } from "../../../src/keeper/lock.ts"
 import { notStarted, seenEnding, unseenEnding } from "../../../src/keeper/outcome.ts"
 import { attemptFiles, insideOf, keeperPaths, socketPath } from "../../../src/keeper/paths.ts"
@@ -85,7 +86,7 @@ describe("cgroups", () => {
 
   test("v2 first, then the freezer, then pids; each below our own", () => {
     const own = "8:pids:/p\n6:freezer:/\n4:memory:/m\n0::/user.slice/me"
-    expect(parseCandidates(own, hybrid)).toEqual([
+    expect(candidatesIn(parseHierarchies(own, hybrid))).toEqual([
       { kind: "cgroup2", directory: "/sys/fs/cgroup/unified/user.slice/me" },
       { kind: "freezer", directory: "/sys/fs/cgroup/freezer" },
       { kind: "pids", directory: "/sys/fs/cgroup/pids/p" },
@@ -94,7 +95,7 @@ describe("cgroups", () => {
 
   test("a container sees only its part", () => {
     const mounts = "30 25 0:26 /box /sys/fs/cgroup ro - cgroup2 cgroup rw"
-    expect(parseCandidates("0::/box/jobs", mounts)).toEqual([
+    expect(candidatesIn(parseHierarchies("0::/box/jobs", mounts))).toEqual([
       { kind: "cgroup2", directory: "/sys/fs/cgroup/jobs" },
     ])
   })

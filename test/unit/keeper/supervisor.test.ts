@@ -1,3 +1,5 @@
+import { realCgroups } from "../../../src/keeper/cgroup-files.ts"
+import { LimitedCgroups } from "../../../src/keeper/limits.ts"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -79,6 +81,10 @@ beforeEach(() => {
     journal,
     spawner,
     cgroups: undefined,
+    limits: new LimitedCgroups(
+      { cells: [], missing: { memory: "no memory controller; use another host" } },
+      { files: realCgroups, shell: "/bin/sh", openFilesMax: 1000 },
+    ),
     sweeper: undefined,
     bootId: "boot",
     environment: { PATH: process.env["PATH"] ?? "" },

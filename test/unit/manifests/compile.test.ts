@@ -198,6 +198,16 @@ test("a command takes its list, then its args", () => {
   expect(argv(commandManifest, "client")).toEqual(["iperf3", "-c", "${roles.server.address}", "-J"])
 })
 
+test("limits come through to the process and to the resolved manifest, in the manifest's words", () => {
+  const limits = "{memory: 512MiB, cpus: 1.5, pids: 100, open_files: 1024}"
+  const text = roles(`  one: {command: x, limits: ${limits}}\n  two: {command: y}\n`)
+  const { work } = group(text, "one")
+  expect(work).toMatchObject({
+    limits: { memoryBytes: 512 << 20, cpus: 1.5, pids: 100, openFiles: 1024 },
+  })
+  expect(group(text, "two").work).not.toHaveProperty("limits")
+})
+
 test("env, artifacts and needs come through; includes hold for every role, captures for the original's", () => {
   const text = `${roles(`  one:
     command: x

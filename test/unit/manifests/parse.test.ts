@@ -250,6 +250,19 @@ test.each<[string, string]>([
     "one: {command: x, needs: {memory: ^lots}}",
     "one.needs.memory: must be a size, got 'lots'; write e.g. 512MiB or 2GiB",
   ],
+  [
+    "one: {command: x, limits: {memory: ^1kB}}",
+    "one.limits.memory: must be at least 1MiB, got '1kB'; write e.g. 512MiB or 2GiB",
+  ],
+  [
+    "one: {command: x, limits: {cpus: ^-1}}",
+    "one.limits.cpus: must be a number of cores from 0.01 to 100000, got '-1'; write e.g. 0.5 or 2",
+  ],
+  ["one: {command: x, limits: {pids: ^0}}", "one.limits.pids: must be from 1 to 4194304, got 0"],
+  [
+    "one: {command: x, limits: {^files: 1}}",
+    "one.limits.files: unknown key 'files'; write one of: memory, cpus, pids, open_files",
+  ],
   ["one: {command: x, needs: {cores: ^0}}", "one.needs.cores: must be from 1 to 100000, got 0"],
   [
     "one: {command: x, needs: {^gpu: 1}}",

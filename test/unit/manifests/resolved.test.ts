@@ -106,6 +106,7 @@ roles:
     args: {flag: true, name: "null", n: 3}
     env: {A: "on", B: ""}
     needs: {memory: 1GiB, labels: {k: "1"}}
+    limits: {memory: 1MiB, cpus: 0.5}
     readiness: {method: stdout_match, pattern: "^ok: \\\\d+$", timeout_seconds: 5}
     port: 99
   two:
