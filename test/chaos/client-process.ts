@@ -23,6 +23,8 @@ export interface ClientOptions {
 /** Keys that are in use at once. */
 const keysLive = 3
 const pageSize = 20
+const watchMs = 160
+const openMax = 100
 const stopping = new AbortController()
 
 /** What an answer says of the call: an outcome, certainly nothing, or nobody knows. */
@@ -60,10 +62,14 @@ class Client {
   readonly #random: SeededRandom
   readonly #name: string
   readonly #attempts = new Set<string>()
+  /** Undefined: it asks all alike. */
+  readonly #home: ClientOptions["nodes"][number] | undefined
   #reasons = 0
 
   constructor(options: ClientOptions, number: number) {
     this.#options = options
+    const { nodes, clients } = options
+    this.#home = number < clients ? nodes[(number + options.seed) % nodes.length] : undefined
     this.#name = `${options.name}.${number}`
     this.#random = new SeededRandom(options.seed * 64 + number)
   }
@@ -73,6 +79,18 @@ class Client {
     while (!stopping.signal.aborted) {
       await this.#one()
       await new Promise((resolve) => setTimeout(resolve, this.#random.between(0, pauseMs)))
+    }
+  }
+
+  /** Looks now and then without waiting for an answer: at a node that is paused or cut off, others go on meanwhile. */
+  async watch(): Promise<void> {
+    let open = 0
+    while (!stopping.signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, this.#random.between(20, watchMs)))
+      if (open >= openMax) continue
+      open++
+      const look = this.#call({ op: "look", input: { key: this.#key() } })
+      void look.finally(() => open--)
     }
   }
 
@@ -92,6 +110,13 @@ class Client {
     await this.#call({ op: "look", input: { key } })
   }
 
+  /** Mostly its own, so that one node that does not answer does not stop all clients. */
+  #node(): ClientOptions["nodes"][number] {
+    const { nodes } = this.#options
+    const home = this.#home
+    return home !== undefined && this.#random.chance(0.7) ? home : this.#random.pick(nodes)
+  }
+
   /** One of those in use, sometimes an old one. */
   #key(): string {
     const { epoch, keyMs, seed } = this.#options
@@ -104,7 +129,7 @@ class Client {
 
   async #call(call: RunCall): Promise<void> {
     const { file } = this.#options
-    const node = this.#random.pick(this.#options.nodes)
+    const node = this.#node()
     const limitMs = this.#random.chance(0.3) ? 1500 : 9000
     const invokedAt = microseconds()
     const answer = await ask(...this.#request(node.api, call), limitMs)
@@ -157,7 +182,7 @@ class Client {
   }
 
   async #list(): Promise<void> {
-    const node = this.#random.pick(this.#options.nodes)
+    const node = this.#node()
     const invokedAt = microseconds()
     const { status, body } = await ask(`${node.api}/v1/runs?limit=${pageSize}`, {}, 9000)
     if (status !== 200) return
@@ -190,5 +215,6 @@ function outputOf(call: RunCall, { status, body }: Answer): RunOutput | undefine
 const options = JSON.parse(process.argv[2]!) as ClientOptions
 process.once("SIGTERM", () => stopping.abort())
 const clients = Array.from({ length: options.clients }, (_, number) => new Client(options, number))
-await Promise.all(clients.map((client) => client.run()))
+const watcher = new Client(options, options.clients)
+await Promise.all([...clients.map((client) => client.run()), watcher.watch()])
 process.exit()

@@ -1,11 +1,10 @@
 /** Users of the simulated cluster: each submits a run at some node and asks again, with its key, until it has an answer. */
 import type { FakeJob } from "../../support/fake-keeper.ts"
 import type { SeededRandom } from "../../support/random.ts"
-import { until } from "../../../src/platform/index.ts"
-import { isTroupeError, SubmitRun } from "../../../src/schema/index.ts"
+import type { SubmitRun } from "../../../src/schema/index.ts"
 import type { LaunchSpec } from "../../../src/wire/index.ts"
 import type { Machine } from "./machine.ts"
-import { InvariantError } from "./watch.ts"
+import { requestOf, Visitors } from "./visitors.ts"
 import type { World } from "./world.ts"
 
 export interface Submission {
@@ -16,19 +15,6 @@ export interface Submission {
   /** Once acknowledged. */
   run: string | undefined
 }
-
-const askMs = 12_000
-
-/** What the cluster may answer when it is hurt: the client asks again. */
-const passing = new Set([
-  "ERR_NOT_LEADER",
-  "ERR_NO_LEADER",
-  "ERR_UNKNOWN_OUTCOME",
-  "ERR_STOPPED",
-  "ERR_TIMEOUT",
-  "ERR_PEER_UNREACHABLE",
-  "ERR_BUSY",
-])
 
 const pair = `api_version: v1
 roles:
@@ -55,6 +41,8 @@ roles:
     command: [work]
 `
 
+const documents = [pair, single, three]
+
 /** What the commands of these manifests do. */
 export function script(spec: LaunchSpec, random: SeededRandom): FakeJob {
   if (spec.argv[0] === "serve") {
@@ -69,10 +57,16 @@ export class Clients {
   readonly #world: World
   readonly #random: SeededRandom
   readonly submissions: Submission[] = []
+  /** They ask about the same runs, and write everything down. */
+  readonly visitors: Visitors
 
   constructor(world: World) {
     this.#world = world
     this.#random = world.random.fork()
+    this.visitors = new Visitors(world, {
+      documents,
+      keyNow: () => this.submissions.length,
+    })
   }
 
   get acknowledged(): readonly Submission[] {
@@ -80,9 +74,10 @@ export class Clients {
   }
 
   submit(): void {
-    const key = `key-${this.submissions.length}`
-    const document = this.#random.pick([pair, single, three])
-    const request = SubmitRun.parse({ document, analyze: this.#random.chance(0.5) })
+    const number = this.submissions.length
+    const key = `key-${number}`
+    // By its number, so that everybody who submits this key asks for the same.
+    const request = requestOf(documents, number, "a")
     const askedAt = this.#world.clock.boottime()
     const submission: Submission = { key, request, askedAt, tries: 0, run: undefined }
     this.submissions.push(submission)
@@ -97,7 +92,7 @@ export class Clients {
       if (submission.run === undefined) await clock.sleep(this.#random.between(10, 500))
     }
     const machine = this.#pick()
-    if (machine) await this.#look(machine, submission.run)
+    if (machine) await this.visitors.look(`insisting on ${submission.key}`, machine, submission.key)
   }
 
   #pick(): Machine | undefined {
@@ -108,29 +103,9 @@ export class Clients {
   /** Resolves whatever comes of it; a process that dies answers nothing. */
   async #ask(machine: Machine, submission: Submission): Promise<void> {
     const { key, request } = submission
-    const signal = this.#world.clock.timeoutSignal(askMs, "a submission")
     submission.tries++
-    try {
-      const caller = { principal: "anonymous", key }
-      const work = machine.node!.submitRun(request, caller, { signal })
-      const { run, existing } = await until(work, signal)
-      this.#world.note(`${machine.name} acknowledged ${key} as ${run.id} ${existing}`)
-      submission.run = run.id
-    } catch (error) {
-      this.#world.note(`${machine.name} did not acknowledge ${key}: ${String(error)}`)
-      if (isTroupeError(error) && passing.has(error.code)) return
-      throw error
-    }
-  }
-
-  /** What was acknowledged is seen by every read that answers. */
-  async #look(machine: Machine, run: string): Promise<void> {
-    const signal = this.#world.clock.timeoutSignal(askMs, "a read")
-    try {
-      await until(machine.node!.getRun(run, { signal }), signal)
-    } catch (error) {
-      if (isTroupeError(error) && passing.has(error.code)) return
-      throw new InvariantError(`${machine.name} does not see ${run}: ${String(error)}`)
-    }
+    const client = `insisting on ${key}`
+    submission.run = await this.visitors.submit(client, machine, { key, body: "a", request })
+    this.#world.note(`${machine.name} told ${key}: ${submission.run ?? "nothing"}`)
   }
 }

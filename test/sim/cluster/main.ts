@@ -16,7 +16,7 @@ async function main(): Promise<number> {
   })
   const first = Number(values.seed)
   const count = Number(values.seeds)
-  const sums = { faults: 0, runs: 0, succeeded: 0, started: 0, compared: 0, failed: 0 }
+  const sums = { faults: 0, runs: 0, succeeded: 0, started: 0, compared: 0, ordered: 0, failed: 0 }
   for (let seed = first; seed < first + count; seed++) {
     const result = await runCluster({
       seed,
@@ -31,12 +31,12 @@ async function main(): Promise<number> {
       sums.failed++
       if (!values["keep-going"]) return 1
     }
-    for (const name of ["faults", "runs", "succeeded", "started", "compared"] as const) {
+    for (const name of ["faults", "runs", "succeeded", "started", "compared", "ordered"] as const) {
       sums[name] += result[name]
     }
   }
   console.log(
-    `${count - sums.failed} of ${count} seeds hold: ${sums.faults} faults, ${sums.runs} runs (${sums.succeeded} succeeded), ${sums.started} starts, ${sums.compared} comparisons of tables`,
+    `${count - sums.failed} of ${count} seeds hold: ${sums.faults} faults, ${sums.runs} runs (${sums.succeeded} succeeded), ${sums.started} starts, ${sums.compared} comparisons of tables, ${sums.ordered} calls in order`,
   )
   return sums.failed === 0 ? 0 : 1
 }

@@ -32,6 +32,8 @@ export interface SimResult {
   readonly succeeded: number
   readonly started: number
   readonly compared: number
+  /** Calls of clients that were put in order. */
+  readonly ordered: number
   readonly virtualMs: number
 }
 
@@ -56,7 +58,16 @@ class Simulation {
   readonly #size: number
   readonly #clients: Clients
   readonly #faults: Faults
-  sums = { size: 0, faults: 0, runs: 0, succeeded: 0, started: 0, compared: 0, virtualMs: 0 }
+  sums = {
+    size: 0,
+    faults: 0,
+    runs: 0,
+    succeeded: 0,
+    started: 0,
+    compared: 0,
+    ordered: 0,
+    virtualMs: 0,
+  }
 
   constructor({ seed, size }: SimOptions) {
     // The first numbers of near seeds are unlike already: the generator spreads them.
@@ -136,6 +147,7 @@ class Simulation {
   async #work(): Promise<void> {
     const { random } = this.world
     this.#faults.begin()
+    this.#clients.visitors.begin()
     const rounds = random.between(3, 12)
     for (let round = 0; round < rounds; round++) {
       this.#clients.submit()
@@ -147,22 +159,39 @@ class Simulation {
   async #calm(): Promise<void> {
     this.#faults.end()
     const { world } = this
+    const { visitors } = this.#clients
+    visitors.end()
     const clients = this.#clients
     await world.until("every submission acknowledged", calmMs, () =>
       clients.submissions.every(({ run }) => run !== undefined),
     )
+    await world.until("visitors that leave", calmMs, () => visitors.haveLeft)
     const leader = await world.until("one leader, all finished, all agree", calmMs, () => {
       const found = formed(world)
       if (!found || !agreed(world, found)) return undefined
       return runsOf(found).every(({ state }) => state === "finished") ? found : undefined
     })
+    // Every node tells all of it, as part of the history.
+    for (const machine of world.machines) {
+      const told = visitors.list(`end-${machine.name}`, machine, runsOf(leader).length)
+      await this.#settled("a list at the end", told)
+    }
     sameTables(world, leader)
     accountedFor(clients, leader)
     const { succeeded, total } = untouchedSucceeded(world, leader, this.#faults)
-    this.sums = { ...this.sums, runs: total, succeeded, started: startedOnce(world) }
+    const ordered = visitors.check().calls
+    this.sums = { ...this.sums, runs: total, succeeded, started: startedOnce(world), ordered }
     // What is over is forgotten: nothing grows with every run.
     await world.until("keepers that hold nothing", calmMs, () =>
       world.machines.every(({ keeper }) => keeper.list().length === 0),
     )
+  }
+
+  /** Lets time pass until it is. */
+  async #settled(what: string, work: Promise<void>): Promise<void> {
+    let isSettled = false
+    void work.then(() => (isSettled = true))
+    await this.world.until(what, calmMs, () => isSettled)
+    await work
   }
 }

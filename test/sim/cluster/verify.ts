@@ -111,7 +111,8 @@ export function untouchedSucceeded(
   let succeeded = 0
   const runs = runsOf(leader)
   for (const run of runs) {
-    if (run.verdict === "succeeded") {
+    if (run.verdict === "succeeded" || run.cancelRequested !== undefined) {
+      // What somebody cancelled came out as it should.
       succeeded++
       continue
     }
