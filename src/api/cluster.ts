@@ -1,5 +1,13 @@
 /** Routes of the cluster: its nodes, its status, its health. */
-import { ClusterStatus, HealthView } from "../schema/index.ts"
+import {
+  ClusterStatus,
+  HealthView,
+  LeaderTransferred,
+  NodeRemoved,
+  RemoveNode,
+  ReplicaView,
+  TransferLeader,
+} from "../schema/index.ts"
 import { answerLimit, type App, type RouteContext } from "./context.ts"
 import { jsonAnswer, NodeList, problemResponse } from "./schemas.ts"
 
@@ -40,5 +48,44 @@ export function clusterRoutes(app: App, context: RouteContext): void {
   }
   app.get("/v1/cluster/health", { schema: health, exposeHeadRoute: true }, async () => {
     return await face.health()
+  })
+
+  const replica = {
+    operationId: "clusterReplica",
+    summary: "This node's own copy of the log, asked without a leader",
+    tags: ["cluster"],
+    response: { 200: jsonAnswer(ReplicaView, "Where its log ends"), default: problemResponse },
+  }
+  app.get("/v1/cluster/replica", { schema: replica, exposeHeadRoute: true }, async () =>
+    face.replicaView(),
+  )
+  handRoutes(app, context)
+}
+
+/** What somebody does to the cluster by hand. */
+function handRoutes(app: App, { face, waits }: RouteContext): void {
+  const transfer = {
+    operationId: "transferLeader",
+    summary: "Hand leadership to another voter, and answer when it leads",
+    tags: ["cluster"],
+    body: TransferLeader,
+    response: { 200: jsonAnswer(LeaderTransferred, "Who leads now"), default: problemResponse },
+  }
+  app.post("/v1/cluster/transfer", { schema: transfer }, async (request, reply) => {
+    return await face.transferLeader(request.body, waits.begin(reply.raw, answerLimit))
+  })
+
+  const remove = {
+    operationId: "removeNode",
+    summary: "Take a node out of the cluster for good, whether it answers or not",
+    tags: ["cluster"],
+    body: RemoveNode,
+    response: {
+      200: jsonAnswer(NodeRemoved, "It is no member any more"),
+      default: problemResponse,
+    },
+  }
+  app.post("/v1/cluster/remove", { schema: remove }, async (request, reply) => {
+    return await face.removeNode(request.body, waits.begin(reply.raw, answerLimit))
   })
 }

@@ -1,3 +1,3 @@
 /** assembly: picks the real parts and joins them into a running node. */
 export { type AssemblyHooks, type RunningNode, startNode } from "./start.ts"
-export { openRecovery, type Recovery } from "./recover.ts"
+export { openRecovery, readPosition, type Recovery } from "./recover.ts"

@@ -1,8 +1,14 @@
 /** `troupe cluster recover` over a real data directory: looked at first, changed only when told to. */
 import { randomBytes } from "node:crypto"
-import { inspectReplica, type ReplicaPosition, writeIncarnation } from "../node/index.ts"
+import {
+  type InspectedReplica,
+  inspectReplica,
+  type ReplicaPosition,
+  type ReplicaStores,
+  writeIncarnation,
+} from "../node/index.ts"
 import type { Logger } from "../platform/index.ts"
-import { type Member, TroupeError } from "../schema/index.ts"
+import { type Identity, type Member, TroupeError } from "../schema/index.ts"
 import {
   announceRecovery,
   createIdentityStore,
@@ -31,58 +37,79 @@ export interface Recovery {
 /** Holds the directory until closed. ERR_STORAGE when a node runs in it; ERR_CONFLICT when it is no replica. */
 export async function openRecovery(directory: string, logger: Logger): Promise<Recovery> {
   const lock = await lockDirectory(directory)
-  const stores = {
-    log: createLogStore({ directory }),
-    tables: createTableStore({ directory }),
-    snapshots: createSnapshotStore({ directory }),
-  }
-  const closeStores = async (): Promise<void> => {
-    await stores.log.close()
-    await stores.tables.close()
-  }
   try {
     const identityStore = createIdentityStore({ directory })
     const { identity, foreign } = await identityStore.open()
     if (foreign) {
       throw refusal("this directory was copied from another machine or place: a copy never votes")
     }
-    const { replicaOf, apis } = await readLocal(directory)
-    if (!identity || identity.memberId === 0 || replicaOf === undefined) {
-      throw refusal(
-        `there is no copy of a cluster's log in ${directory}: recover on a node that has one`,
-      )
-    }
-    const inspected = await inspectReplica(identity, { ...stores, logger })
-    await closeStores()
-    const { position, members } = inspected
-    const self = members.find(({ id }) => id === position.memberId)
-    if (!self) throw refusal("this node is no member of its cluster any more")
+    const { inspected, name, apis } = await inspect({ directory, identity, logger })
     return {
-      cluster: identity.cluster,
-      name: self.name,
-      position,
-      members,
+      cluster: identity!.cluster,
+      name,
+      position: inspected.position,
+      members: inspected.members,
       apis,
       async recover() {
         const staged = await stageRecovery(directory)
-        const next = await writeIncarnation(identity, inspected, {
-          stores: {
-            log: createLogStore({ directory: staged }),
-            tables: createTableStore({ directory: staged }),
-            snapshots: createSnapshotStore({ directory: staged }),
-          },
+        const next = await writeIncarnation(identity!, inspected, {
+          stores: storesIn(staged),
           mark: randomBytes(4).toString("hex"),
         })
-        await announceRecovery(directory, { old: identity.clusterId, identity: next })
+        await announceRecovery(directory, { old: identity!.clusterId, identity: next })
         await finishRecovery(directory, identityStore)
         return next.clusterId
       },
       close: () => lock.unlock(),
     }
   } catch (error) {
-    await closeStores().catch(() => undefined) // What was wrong with them is the error that is thrown.
     await lock.unlock()
     throw error
+  }
+}
+
+/** Where the replica of a directory stands, a copied one's too; nothing is changed. */
+export async function readPosition(
+  directory: string,
+  logger: Logger,
+): Promise<{ readonly name: string; readonly position: ReplicaPosition }> {
+  const lock = await lockDirectory(directory)
+  try {
+    const { identity } = await createIdentityStore({ directory }).open()
+    const { inspected, name } = await inspect({ directory, identity, logger })
+    return { name, position: inspected.position }
+  } finally {
+    await lock.unlock()
+  }
+}
+
+function storesIn(directory: string): ReplicaStores {
+  return {
+    log: createLogStore({ directory }),
+    tables: createTableStore({ directory }),
+    snapshots: createSnapshotStore({ directory }),
+  }
+}
+
+async function inspect(what: {
+  readonly directory: string
+  readonly identity: Identity | undefined
+  readonly logger: Logger
+}): Promise<{ inspected: InspectedReplica; name: string; apis: readonly string[] }> {
+  const { directory, identity, logger } = what
+  const { replicaOf, apis } = await readLocal(directory)
+  if (!identity || identity.memberId === 0 || replicaOf === undefined) {
+    throw refusal(`there is no copy of a cluster's log in ${directory}: use a node that has one`)
+  }
+  const stores = storesIn(directory)
+  try {
+    const inspected = await inspectReplica(identity, { ...stores, logger })
+    const self = inspected.members.find(({ id }) => id === identity.memberId)
+    if (!self) throw refusal("this node is no member of its cluster any more")
+    return { inspected, name: self.name, apis }
+  } finally {
+    await stores.log.close()
+    await stores.tables.close()
   }
 }
 

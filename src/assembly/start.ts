@@ -153,6 +153,7 @@ function optionsOf(config: Config): NodeOptions {
     version: build.version,
     apiUrl: isLoopback(api.host) ? "" : `http://${api.host}:${api.port}`,
     hasSeeds: seeds.length > 0,
+    expect: config.expect,
     timing: timingFrom(timing),
   }
 }

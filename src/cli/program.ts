@@ -210,6 +210,49 @@ function addCluster(program: Command, does: Does): void {
   withRemote(withOutput(status)).action(
     does(async () => (await import("./commands/cluster.ts")).status),
   )
+  const transfer = cluster
+    .command("transfer")
+    .description("hand leadership to another voter, and wait until it leads")
+    .argument("[node]", "its name or member id; otherwise the one that is closest behind")
+  withRemote(withOutput(transfer)).action(
+    does(async () => (await import("./commands/cluster-hand.ts")).transfer),
+  )
+  const remove = cluster
+    .command("remove")
+    .description("take a node out for good, whether it answers or not")
+    .argument("<node>", "its name or member id")
+  withRemote(withOutput(remove)).action(
+    does(async () => (await import("./commands/cluster-hand.ts")).remove),
+  )
+  addRecover(cluster, does)
+}
+
+function addRecover(cluster: Command, does: Does): void {
+  const recover = cluster
+    .command("recover")
+    .description(
+      "when most voters are lost for good: make this stopped node's copy of the log the cluster. " +
+        "Shows every copy that it can find and what may be lost, and asks first",
+    )
+    .option("--data <dir>", "the data directory of the stopped node")
+    .option("--cluster <name>", "its cluster, where --data is not given")
+    .option("--config <file>", "its configuration file")
+    .addOption(
+      new Option("--peer <url>", "API of another node that still runs; may be repeated")
+        .argParser(collect)
+        .default([], "those that it knows"),
+    )
+    .addOption(
+      new Option("--data-dir <dir>", "another stopped node's directory here; may be repeated")
+        .argParser(collect)
+        .default([], "none"),
+    )
+    .option("--dry-run", "show what there is, change nothing")
+    .option("--yes", "do not ask")
+    .option("--lose-newer-entries", "even though another copy holds more: that is lost")
+  withOutput(recover).action(
+    does(async () => (await import("./commands/cluster-recover.ts")).recover),
+  )
 }
 
 function addBundle(program: Command, does: Does): void {

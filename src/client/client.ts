@@ -3,8 +3,11 @@ import {
   ClusterStatus,
   type Digest,
   HealthView,
+  LeaderTransferred,
+  NodeRemoved,
   NodeView,
   PlanView,
+  ReplicaView,
   RunList,
   RunView,
   type SubmitRunInput,
@@ -81,6 +84,12 @@ export interface Client {
   ): Promise<{ bytes: number; created: boolean }>
   nodes(options?: Abortable): Promise<readonly NodeView[]>
   status(options?: Abortable): Promise<ClusterStatus>
+  /** Of the node that answers alone; needs no leader. */
+  replica(options?: Abortable): Promise<ReplicaView>
+  /** Never tried again. `to`: name or member id of a voter. */
+  transferLeader(options?: Abortable & { to?: string | undefined }): Promise<LeaderTransferred>
+  /** Never tried again. */
+  removeNode(node: string, options?: Abortable): Promise<NodeRemoved>
   /** Answers without a leader too. */
   health(options?: Abortable): Promise<HealthView>
 }
@@ -179,12 +188,26 @@ export function createClient(options: ClientOptions): Client {
     nodes: async (abortable) => (await get(NodesAnswer, "/v1/nodes", abortable)).items,
     status: (abortable) => get(ClusterStatus, "/v1/cluster/status", abortable),
     health: (abortable) => get(HealthView, "/v1/cluster/health", abortable),
+    replica: (abortable) => get(ReplicaView, "/v1/cluster/replica", abortable),
+    transferLeader: ({ to, signal } = {}) =>
+      json(LeaderTransferred, {
+        ...order("/v1/cluster/transfer", to === undefined ? {} : { to }),
+        signal,
+      }),
+    removeNode: (node, { signal } = {}) =>
+      json(NodeRemoved, { ...order("/v1/cluster/remove", { node }), signal }),
   }
 }
 
 function submission(request: SubmitRunInput, path: string) {
   const headers: Record<string, string> = { "content-type": "application/json" }
   return { method: "POST" as const, path, headers, body: JSON.stringify(request) }
+}
+
+function order(path: string, body: object) {
+  const headers = { "content-type": "application/json" }
+  const rest = { headers, body: JSON.stringify(body), repeatable: false, limitMs: answerLimitMs }
+  return { method: "POST" as const, path, ...rest }
 }
 
 function runPath(run: string): string {

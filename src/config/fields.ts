@@ -108,6 +108,14 @@ export const NodeConfig = z.strictObject({
       help: "nodes to ask, where multicast does not reach",
       fallback: "none",
     }),
+  expect: z.int().min(1).max(256).optional().register(fieldNotes, {
+    flag: "--expect <nodes>",
+    env: "TROUPE_EXPECT",
+    text: "number",
+    rule: "a whole number from 1 to 256",
+    help: "found a cluster only when so many new nodes have found each other",
+    fallback: "found one alone",
+  }),
   labels: z
     .record(z.string().regex(labelPattern), labelValue)
     .refine((labels) => Object.keys(labels).length <= 64)

@@ -32,6 +32,8 @@ export interface Config {
   readonly api: Address
   /** Multiaddrs, some with `/p2p/<peer id>`. */
   readonly join: readonly string[]
+  /** New nodes that must hear each other before one founds a cluster; absent: any node may alone. */
+  readonly expect?: number
   readonly labels: Readonly<Record<string, string>>
   readonly voter: "auto" | "never"
   readonly insecure: boolean
@@ -94,6 +96,7 @@ function complete(
   const preset = said("preset") ?? "lan"
   const timing = presets[preset]
   const logFile = said("logFile")
+  const expect = said("expect")
   return {
     name: said("name") ?? defaultName(machine),
     data: resolve(machine.cwd, data),
@@ -101,6 +104,7 @@ function complete(
     listen: said("listen") ?? { host: "127.0.0.1", port: meshPort },
     api: said("api") ?? { host: "127.0.0.1", port: apiPort },
     join: said("join") ?? [],
+    ...(expect !== undefined && { expect }),
     labels: said("labels") ?? {},
     voter: said("voter") ?? "auto",
     insecure: said("insecure") ?? false,

@@ -1,33 +1,43 @@
 /** What only the leader does to the cluster itself: admit, hear, remove, hand over, give way to another cluster. */
 import { nearest } from "../lib/index.ts"
-import { type Member, type MemberDeclaration, type PeerRef, TroupeError } from "../schema/index.ts"
-import { readCluster, readMembers } from "../state/index.ts"
+import {
+  type LeaderTransferred,
+  type Member,
+  type MemberDeclaration,
+  type NodeRemoved,
+  type PeerRef,
+  type RemoveNode,
+  type TransferLeader,
+  TroupeError,
+} from "../schema/index.ts"
+import { type Command, readCluster, readMembers } from "../state/index.ts"
 import type { Hello, JoinAnswer } from "../wire/index.ts"
 import type { CallOptions } from "./context.ts"
 import type { OperationParts } from "./operations.ts"
 
-export interface Transferred {
-  readonly from: string
-  readonly leader: string
-  readonly term: number
-}
-
-export interface Removed {
-  readonly node: string
-  readonly id: number
-}
-
 /** A removal waits this long for a standby to take the voter's place; then the cluster goes on with fewer. */
-const replacementMs = 20_000
-const removalMs = 40_000
+const replacementMs = 10_000
+const removalMs = 25_000
 const lookMs = 50
 
 export async function admit(
   parts: OperationParts,
   declaration: MemberDeclaration,
 ): Promise<JoinAnswer> {
+  return await answerAs(parts, { type: "admit", items: [declaration] })
+}
+
+/** Of a member that lost its log: its node comes back under another id, and its old one dies out. */
+export async function readmit(
+  parts: OperationParts,
+  body: { readonly declaration: MemberDeclaration; readonly instead: number },
+): Promise<JoinAnswer> {
+  return await answerAs(parts, { type: "readmit", items: [body] })
+}
+
+async function answerAs(parts: OperationParts, command: Command): Promise<JoinAnswer> {
   const { replica, context } = parts
-  const { results } = await replica.propose({ type: "admit", items: [declaration] })
+  const { results } = await replica.propose(command)
   const result = results[0]
   const row = readCluster(replica.tables)!
   if (result?.ok && result.id !== undefined) {
@@ -119,9 +129,9 @@ function findMember(parts: OperationParts, node: string): Member {
 /** Hands leadership to a voter, or to the one that is closest behind; answers when it leads. */
 export async function transferLeader(
   parts: OperationParts,
-  body: { to?: string | undefined },
+  body: TransferLeader,
   options: CallOptions,
-): Promise<Transferred> {
+): Promise<LeaderTransferred> {
   const { replica, context } = parts
   const self = readMembers(replica.tables).find(({ id }) => id === replica.memberId)
   const from = self?.name ?? context.options.name
@@ -175,9 +185,9 @@ function findSuccessor(parts: OperationParts, wanted: Member | undefined): Membe
 /** Takes a node out of the cluster, whether it answers or not; its attempts are settled by each task's policy. */
 export async function removeNode(
   parts: OperationParts,
-  body: { node: string; principal?: string },
+  body: RemoveNode,
   options: CallOptions,
-): Promise<Removed> {
+): Promise<NodeRemoved> {
   const { replica, leadership, context } = parts
   const member = findMember(parts, body.node)
   const { id, name } = member

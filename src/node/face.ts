@@ -3,13 +3,18 @@ import type {
   BundleRef,
   ClusterStatus,
   HealthView,
+  LeaderTransferred,
   LogChunk,
+  NodeRemoved,
   NodeView,
   PlanView,
+  RemoveNode,
+  ReplicaView,
   RunEvent,
   RunList,
   RunView,
   SubmitRun,
+  TransferLeader,
 } from "../schema/index.ts"
 
 /** Who asks. Without authentication every caller is `anonymous`. */
@@ -100,6 +105,12 @@ export interface NodeFace {
   ): Promise<{ bytes: number; created: boolean }>
   listNodes(options: Waiting): Promise<readonly NodeView[]>
   clusterStatus(options: Waiting): Promise<ClusterStatus>
+  /** Resolves when the other leads. ERR_CONFLICT says why it cannot. */
+  transferLeader(request: TransferLeader, options: Waiting): Promise<LeaderTransferred>
+  /** Takes a node out for good, whether it answers or not. ERR_NODE_NOT_FOUND, ERR_CONFLICT. */
+  removeNode(request: RemoveNode, options: Waiting): Promise<NodeRemoved>
+  /** Of this node alone; never waits. */
+  replicaView(): ReplicaView
   /** Never waits for a leader. */
   health(): Promise<HealthView>
   /** Ready = a member, with a leader known. */

@@ -1,5 +1,11 @@
 /** A whole node: joins membership, replica, worker and leadership, and answers for the face. */
-import { Facts, type PeerRef, TroupeError } from "../schema/index.ts"
+import {
+  Facts,
+  type LeaderTransferred,
+  type NodeRemoved,
+  type PeerRef,
+  TroupeError,
+} from "../schema/index.ts"
 import { type Applied, readCluster } from "../state/index.ts"
 import {
   ctlAnswer,
@@ -12,6 +18,7 @@ import {
 } from "../wire/index.ts"
 import { Asking } from "./asking.ts"
 import { BlobQuota } from "./blob-quota.ts"
+import type { Outdated } from "./boots.ts"
 import { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeFace } from "./face.ts"
@@ -72,6 +79,8 @@ class Node implements TroupeNode {
       declaration: () => declarationOf(options, parts),
       leaderPeer: () => this.#leaderPeer(),
       admit: (declaration) => this.#ask<JoinAnswer>("admit", declaration),
+      readmit: (declaration, instead) => this.#ask<JoinAnswer>("readmit", { declaration, instead }),
+      outdated: (peer, outdated) => this.#tellOutdated(peer, outdated),
       declare: (declaration) => this.#ask("declare", declaration),
       meet: (hello, peer) => this.#ask("meet", { hello, peer }),
       applied: (index, applied) => this.#onApplied(index, applied),
@@ -129,7 +138,7 @@ class Node implements TroupeNode {
     mesh.onFacts((from, facts) => this.#onFacts(from, facts))
     await keeper.start()
     await mesh.start()
-    await this.#membership.open(opened.identity)
+    await this.#membership.open(opened.identity, opened.boot)
     await this.#worker.start()
     transfer.start()
     this.#membership.start()
@@ -218,6 +227,17 @@ class Node implements TroupeNode {
     if (known && known.boot === facts.data.boot && known.sequence >= facts.data.sequence) return
     if (!known && this.#facts.size >= factsMax) return
     this.#facts.set(from, facts.data)
+    if (facts.data.api !== "" && facts.data.api !== known?.api) this.#rememberApis()
+  }
+
+  /** `cluster recover` asks there when this node is stopped. */
+  #rememberApis(): void {
+    const members = new Set(this.#membership.members().map(({ peerId }) => peerId))
+    const apis = [...this.#facts.values()].filter(({ peerId }) => members.has(peerId))
+    const byName = Object.fromEntries(apis.map(({ name, api }) => [name, api]))
+    this.#parts.local.put("apis", byName).catch((error: unknown) => {
+      this.#parts.logger.warn("where others answer was not noted", { error: String(error) })
+    })
   }
 
   // ---------------------------------------------------------------- asking the leader
@@ -241,6 +261,17 @@ class Node implements TroupeNode {
       conflict: (hello) => this.#membership.conflict(hello),
       conflicts: () => this.#membership.conflicts,
     }
+  }
+
+  #tellOutdated(peer: PeerRef, outdated: Outdated): void {
+    const { clock, logger } = this.#parts
+    const signal = AbortSignal.any([
+      this.#stopping.signal,
+      clock.timeoutSignal(this.#options.timing.requestMs, "telling a member that it is outdated"),
+    ])
+    this.#asking.callPeer(peer, "outdated", outdated, { signal }).catch((error: unknown) => {
+      logger.debug("an outdated member was not told", { error: String(error) })
+    })
   }
 
   async #ask<T>(op: string, body: unknown): Promise<T> {
@@ -267,6 +298,10 @@ class Node implements TroupeNode {
     if (op === "removed") {
       const { memberId, reason } = body as { memberId: number; reason: string }
       await this.#membership.removedBy(from, memberId, reason)
+      return ctlAnswer.encode(true)
+    }
+    if (op === "outdated") {
+      await this.#membership.outdated(from, body as Outdated)
       return ctlAnswer.encode(true)
     }
     if (op === "clock") return ctlAnswer.encode(this.#parts.clock.now())
@@ -360,6 +395,11 @@ class Node implements TroupeNode {
   putBlob: NodeFace["putBlob"] = (...args) => this.#runs.putBlob(...args)
   listNodes: NodeFace["listNodes"] = (...args) => this.#overview.listNodes(...args)
   clusterStatus: NodeFace["clusterStatus"] = (...args) => this.#overview.clusterStatus(...args)
+  transferLeader: NodeFace["transferLeader"] = async (request, options) =>
+    (await this.#asking.call("transferLeader", request, options)) as LeaderTransferred
+  removeNode: NodeFace["removeNode"] = async (request, options) =>
+    (await this.#asking.call("removeNode", request, options)) as NodeRemoved
+  replicaView: NodeFace["replicaView"] = () => this.#overview.replicaView()
   health: NodeFace["health"] = () => this.#overview.health()
   ready: NodeFace["ready"] = () => this.#overview.ready()
   metrics: NodeFace["metrics"] = () => this.#overview.metrics()

@@ -3,10 +3,12 @@ import {
   type ClusterStatus,
   type Facts,
   type HealthView,
+  incarnationOf,
   isTroupeError,
   type Member,
   type NodeHealth,
   type NodeView,
+  type ReplicaView,
 } from "../schema/index.ts"
 import { readCluster } from "../state/index.ts"
 import type { NodeContext } from "./context.ts"
@@ -65,6 +67,7 @@ export class Overview {
     return {
       cluster: this.#context.options.cluster,
       clusterId: identity?.clusterId ?? "",
+      incarnation: incarnationOf(identity?.clusterId ?? ""),
       node: this.#context.options.name,
       memberId: identity?.memberId ?? 0,
       peerId: this.#context.parts.mesh.peerId,
@@ -79,6 +82,27 @@ export class Overview {
       standbys: named("standby"),
       pristine: (replica && readCluster(replica.tables)?.pristine) ?? false,
       nodes: [...nodes],
+    }
+  }
+
+  replicaView(): ReplicaView {
+    const identity = this.#context.identity()
+    const replica = this.#context.replica()
+    const clusterId = identity?.clusterId ?? ""
+    const leader = this.#leaderName()
+    const last = replica?.last() ?? { term: 0, index: 0 }
+    return {
+      node: this.#context.options.name,
+      cluster: this.#context.options.cluster,
+      clusterId,
+      incarnation: incarnationOf(clusterId),
+      memberId: identity?.memberId ?? 0,
+      hasLog: replica !== undefined,
+      term: replica?.term ?? 0,
+      lastTerm: last.term,
+      lastIndex: last.index,
+      commit: replica?.status().commit ?? 0,
+      ...(leader !== undefined && { leader }),
     }
   }
 

@@ -3,6 +3,7 @@ import {
   appendThread,
   applyThread,
   type ConfChange,
+  type MemoryStorage,
   type Message,
   type ProgressView,
   type Raft,
@@ -45,6 +46,9 @@ import { Tally } from "./tally.ts"
 /** Version of entries since which frames name the start of their sender. */
 const bootsSince = 2
 
+/** Set while tables that were made again are not confirmed yet. */
+const quarantinedKey = "quarantined"
+
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
 export class Replica {
   readonly clusterId: string
@@ -52,6 +56,7 @@ export class Replica {
   readonly #options: ReplicaOptions
   readonly #parts: ReplicaParts
   readonly #raft: Raft
+  readonly #memory: MemoryStorage
   readonly #proposals = new Proposals()
   readonly #waiters = new Waiters()
   readonly #tables: ReplicaTables
@@ -90,6 +95,7 @@ export class Replica {
     this.#parts = parts
     this.#leading = new Leading({ events, lost: (error) => this.#fail(error) })
     this.#raft = core.raft
+    this.#memory = core.memory
     this.#tables = new ReplicaTables({
       stores: parts,
       memory: core.memory,
@@ -98,6 +104,7 @@ export class Replica {
       versions: options.versions,
       later: (run) => void parts.clock.after(0, run),
       diverged: (error) => void this.#quarantine(error),
+      confirmed: () => void this.#isRight(),
       change: (change) => core.raft.applyConfChange(change),
       applied: (entry, applied) => {
         this.#proposals.settle(entry, applied.results, () => this.#notLeader())
@@ -250,7 +257,14 @@ export class Replica {
   #lose(reason: string): void {
     if (this.#stopped) return
     this.#end()
-    this.#events.lost(reason)
+    const close = async (): Promise<void> => {
+      await this.#log.settled()
+      await this.#tables.settled()
+      await this.#parts.log.close()
+      await this.#parts.tables.close()
+      this.#events.lost(reason)
+    }
+    close().catch((error: unknown) => this.#parts.fatal(74, error as Error))
   }
 
   /** A snapshot's rows have arrived beside the core: hand it the message that announces them. */
@@ -401,6 +415,13 @@ export class Replica {
 
   // ---------------------------------------------------------------- views
 
+  /** End of what is durable here. */
+  last(): { readonly term: number; readonly index: number } {
+    const index = this.#memory.lastIndex()
+    const term = this.#memory.term(index)
+    return { index, term: typeof term === "number" ? term : 0 }
+  }
+
   status(): RaftStatus {
     return this.#raft.status()
   }
@@ -443,7 +464,7 @@ export class Replica {
 
   /** Of the last moments; what was slow an hour ago is not slow now. */
   fsyncP99Ms(): number {
-    const recent = this.tally.recentAppends.quantile(this.#parts.clock.boottime(), 0.99)
+    const recent = this.tally.recentAppends.p99(this.#parts.clock.boottime())
     return Math.min(recent, this.#parts.log.stats().fsyncP99Ms)
   }
 
@@ -562,17 +583,34 @@ export class Replica {
     return new TroupeError("ERR_NOT_LEADER", "this node does not lead", { leader })
   }
 
-  /** This copy is wrong: it is put aside, and the next start makes it again from snapshot and log (C-29). */
+  /** This copy is wrong (C-29). It is put aside, and the next start makes it again from snapshot and log. When that has
+   *  been done and it is wrong again, the snapshot is wrong too: then everything comes from the others. */
   async #quarantine(error: Error): Promise<void> {
     if (this.#stopped) return
-    this.#end()
-    await this.#log.settled()
-    await this.#tables.settled()
+    const { local, tables, fatal } = this.#parts
     try {
-      await this.#parts.tables.setAside()
-      this.#parts.fatal(70, error)
+      if ((await local.get(quarantinedKey)) !== undefined) {
+        await local.delete(quarantinedKey)
+        this.#lose(error.message)
+        return
+      }
+      this.#end()
+      await this.#log.settled()
+      await this.#tables.settled()
+      await local.put(quarantinedKey, this.applied.index)
+      await tables.setAside()
+      fatal(70, error)
     } catch (cause) {
-      this.#parts.fatal(74, cause as Error)
+      fatal(74, cause as Error)
+    }
+  }
+
+  async #isRight(): Promise<void> {
+    const { local } = this.#parts
+    try {
+      if ((await local.get(quarantinedKey)) !== undefined) await local.delete(quarantinedKey)
+    } catch (error) {
+      this.#fatal(74, error as Error)
     }
   }
 

@@ -69,6 +69,8 @@ export type NodeView = z.infer<typeof NodeView>
 export const ClusterStatus = z.strictObject({
   cluster: z.string(),
   clusterId: z.string(),
+  /** How often the cluster was recovered by hand. */
+  incarnation: z.int().nonnegative(),
   /** This node. */
   node: z.string(),
   memberId: z.int(),
@@ -87,6 +89,47 @@ export const ClusterStatus = z.strictObject({
   nodes: z.array(NodeView),
 })
 export type ClusterStatus = z.infer<typeof ClusterStatus>
+
+/** A node's own copy of the log, asked without a leader: what `cluster recover` compares. */
+export const ReplicaView = z.strictObject({
+  node: z.string(),
+  cluster: z.string(),
+  clusterId: z.string(),
+  /** How often the cluster was recovered by hand. */
+  incarnation: z.int().nonnegative(),
+  memberId: z.int(),
+  /** false: a worker, which has no copy; the numbers below are 0. */
+  hasLog: z.boolean(),
+  term: z.int(),
+  lastTerm: z.int(),
+  lastIndex: z.int(),
+  commit: z.int(),
+  /** The leader that it follows, if any. */
+  leader: z.string().optional(),
+})
+export type ReplicaView = z.infer<typeof ReplicaView>
+
+export const TransferLeader = z.strictObject({
+  /** Name or member id of a voter; absent: the one that is closest behind. */
+  to: z.string().min(1).max(128).optional(),
+})
+export type TransferLeader = z.infer<typeof TransferLeader>
+
+export const LeaderTransferred = z.strictObject({
+  from: z.string(),
+  leader: z.string(),
+  term: z.int(),
+})
+export type LeaderTransferred = z.infer<typeof LeaderTransferred>
+
+export const RemoveNode = z.strictObject({
+  /** Name or member id. */
+  node: z.string().min(1).max(128),
+})
+export type RemoveNode = z.infer<typeof RemoveNode>
+
+export const NodeRemoved = z.strictObject({ node: z.string(), id: z.int() })
+export type NodeRemoved = z.infer<typeof NodeRemoved>
 
 /** One member as its leader sees it. What is absent is not known. */
 export const NodeHealth = z.strictObject({

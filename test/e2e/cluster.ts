@@ -132,7 +132,7 @@ export async function startCluster(
       )
       await Promise.all(nodes.map((one) => one.stop()))
       remove()
-      rmSync(directory, { recursive: true, force: true })
+      rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
     },
   }
   return cluster

@@ -9,14 +9,19 @@ import {
   type ErrorCode,
   type ErrorDetails,
   type HealthView,
+  type LeaderTransferred,
   type LogChunk,
   type Member,
+  type NodeRemoved,
   type NodeView,
   type PlanView,
+  type RemoveNode,
+  type ReplicaView,
   type RunEvent,
   type RunList,
   type RunView,
   type SubmitRun,
+  type TransferLeader,
   TroupeError,
 } from "../../src/schema/index.ts"
 
@@ -143,6 +148,19 @@ export class FakeFace implements NodeFace {
   /** Set: it never waits for news, whatever waitMs says. */
   isHasty = false
   metricRows: Metric[] = []
+  replica: ReplicaView = {
+    node: "ada",
+    cluster: "troupe",
+    clusterId: "c-1",
+    incarnation: 0,
+    memberId: 1,
+    hasLog: true,
+    term: 4,
+    lastTerm: 4,
+    lastIndex: 120,
+    commit: 120,
+    leader: "ada",
+  }
   /** Set to hold what putBlob reads, until the promise resolves. */
   holdUpload: Promise<void> | undefined
   uploadedBytes = 0
@@ -301,12 +319,7 @@ export class FakeFace implements NodeFace {
     return cancelled
   }
 
-  async pinRun(
-    run: string,
-    pinned: boolean,
-    _caller: Caller,
-    _options: Waiting,
-  ): Promise<RunView> {
+  async pinRun(run: string, pinned: boolean, _caller: Caller, _options: Waiting): Promise<RunView> {
     this.#called("pinRun", { run, pinned })
     const { pinned: _, ...view } = this.#run(run)
     const next: RunView = pinned ? { ...view, pinned: true } : view
@@ -418,11 +431,27 @@ export class FakeFace implements NodeFace {
     ]
   }
 
+  async transferLeader({ to = "bob" }: TransferLeader): Promise<LeaderTransferred> {
+    this.#called("transferLeader", to)
+    return { from: this.name, leader: to, term: 5 }
+  }
+
+  async removeNode({ node }: RemoveNode): Promise<NodeRemoved> {
+    this.#called("removeNode", node)
+    return { node, id: 2 }
+  }
+
+  replicaView(): ReplicaView {
+    this.#called("replicaView", undefined)
+    return this.replica
+  }
+
   async clusterStatus(options: Waiting): Promise<ClusterStatus> {
     this.#called("clusterStatus", undefined)
     return {
       cluster: "troupe",
       clusterId: "c-1",
+      incarnation: 0,
       node: this.name,
       memberId: 1,
       peerId: "12D3KooWAda",

@@ -56,6 +56,9 @@ const expected: Readonly<Record<string, string>> = {
   "GET /v1/cluster/status": " | | 200 default",
   "GET /cluster/status": " | | 200 default",
   "GET /v1/cluster/health": " | | 200 default",
+  "GET /v1/cluster/replica": " | | 200 default",
+  "POST /v1/cluster/transfer": " | application/json | 200 default",
+  "POST /v1/cluster/remove": " | application/json | 200 default",
   "GET /health": " | | 200 503 default",
   "GET /livez": " | | 200 default",
   "GET /readyz": "verbose | | 200 503 default",
@@ -106,7 +109,11 @@ test("every reference leads somewhere, every component is used, and none has a t
   const used = [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map((match) => match[1]!)
   expect([...new Set(used)].toSorted()).toEqual(names.toSorted())
   // SubmitRun is only ever taken, never given, so it stands here in one form.
-  expect(names.filter((name) => name.endsWith("Input"))).toEqual(["SubmitRunInput"])
+  expect(names.filter((name) => name.endsWith("Input"))).toEqual([
+    "RemoveNodeInput",
+    "SubmitRunInput",
+    "TransferLeaderInput",
+  ])
 })
 
 test("docs/api.md shows every route", () => {
