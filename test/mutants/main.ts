@@ -39,7 +39,7 @@ async function huntAll(
   seeds: number,
 ): Promise<number> {
   const heads = ["id", "bug", "file", "killed by"]
-  if (seeds > 0) heads.push(`raft simulation, 2 × ${seeds} seeds`)
+  if (seeds > 0) heads.push(`raft simulation, ${seeds} seeds`)
   row(...heads)
   row(...heads.map(() => "---"))
   let killed = 0

@@ -1,121 +1,171 @@
-/** What clients, operators and misfortune do to a world. */
+/** What the planned events do to a world. */
 import type { ConfChange, ConfState, Id } from "../../../src/consensus/index.ts"
+import { SeededRandom } from "../../support/random.ts"
 import type { SimMember } from "./member.ts"
-import type { ActionName } from "./profile.ts"
+import type { Cut } from "./network.ts"
+import type { PlannedEvent } from "./plan.ts"
+import type { EventKind } from "./profile.ts"
 import type { World } from "./world.ts"
 
-type Action = (world: World) => void
+type Action = (world: World, random: SeededRandom) => void
 
-const membersMax = 9
-const downMsMax = 400
+/** That count at the same time, and in all. */
+const countedMax = 7
+const membersMax = 20
 const partitionMsMax = 500
+const clogMsMax = 400
 const pauseMsMax = 300
+const jumpTicksMax = 25
+const wakeMs = 50
 
-/** Every action comes again and again until the world is calm. */
-export function startActions(world: World): void {
-  for (const [name, act] of Object.entries(actions)) {
-    const mean = world.profile.every[name as ActionName]
-    if (mean > 0) repeat(world, mean, act)
-  }
+export function act(world: World, { kind, dice }: PlannedEvent): void {
+  actions[kind](world, new SeededRandom(dice))
 }
 
-function repeat(world: World, mean: number, act: Action): void {
-  world.schedule(world.random.next() * 2 * mean, () => {
-    if (world.isCalm) return
-    act(world)
-    repeat(world, mean, act)
-  })
+/** The same one whoever else is alive, so that events can be left out; undefined: it is down. */
+function anyAlive(world: World, random: SeededRandom): SimMember | undefined {
+  const member = world.members.get(random.pick([...world.members.keys()]))
+  return member?.isAlive ? member : undefined
 }
 
-function anyAlive(world: World): SimMember | undefined {
-  const alive = world.alive()
-  return alive.length > 0 ? world.random.pick(alive) : undefined
+/** Often the leader: most goes wrong there. */
+function target(world: World, random: SeededRandom): SimMember | undefined {
+  const any = anyAlive(world, random)
+  return random.chance(0.4) ? (world.leader() ?? any) : any
 }
 
-function crash(world: World, member: SimMember): void {
-  member.crash()
-  world.schedule(world.random.below(downMsMax), () => {
-    if (!member.isAlive) member.start()
-  })
+function cutFor(world: World, cut: Cut, ms: number): void {
+  world.network.cut(cut)
+  world.schedule(ms, () => world.network.mend(cut))
 }
 
-const actions: Readonly<Record<ActionName, Action>> = {
-  propose(world) {
-    // Old leaders get proposals too.
-    const leaders = world.alive().filter(({ raft }) => raft.status().raftState === "StateLeader")
-    for (const member of leaders) world.propose(member, "work")
-  },
-  read: (world) => anyAlive(world)?.read(world.highestApplied),
-  crash(world) {
-    const member = anyAlive(world)
-    if (member) crash(world, member)
-  },
+const actions: Readonly<Record<EventKind, Action>> = {
+  crash: (world, random) => target(world, random)?.crash(),
   powerLoss(world) {
-    world.note("power loss")
-    for (const member of world.alive()) crash(world, member)
+    world.note(() => "power loss")
+    for (const member of world.alive()) member.crash()
   },
   partition,
-  pause(world) {
-    const member = anyAlive(world)
-    if (!member) return
-    member.pausedUntil = world.now + world.random.below(pauseMsMax)
-    world.note(`${member.id} pauses until ${member.pausedUntil}`)
+  clog(world, random) {
+    const ids = [...world.members.keys()]
+    const [from, to] = [random.pick(ids), random.pick(ids)]
+    const until = world.now + random.below(clogMsMax)
+    world.note(() => `${from}->${to} is clogged until ${until.toFixed(0)}`)
+    world.network.clog(from, to, until)
   },
-  transfer(world) {
+  swizzle,
+  pause(world, random) {
+    const member = target(world, random)
+    if (!member) return
+    const ms = random.below(pauseMsMax)
+    member.pausedUntil = world.now + ms
+    world.note(() => `${member.id} pauses until ${member.pausedUntil.toFixed(0)}`)
+    if (!world.profile.wakes || ms < wakeMs) return
+    world.schedule(ms, () => member.input((raft) => raft.wake()))
+  },
+  clockJump(world, random) {
+    const member = target(world, random)
+    const ticks = random.below(jumpTicksMax)
+    if (!member || member.pausedUntil > world.now) return
+    world.note(() => `the clock of ${member.id} jumps by ${ticks} ticks`)
+    for (let ticked = 0; ticked < ticks; ticked++) member.tick()
+  },
+  retune(world, random) {
+    const member = anyAlive(world, random)
+    const ticks = random.between(8, 20)
+    world.note(() => `${member?.id} waits ${ticks} ticks for a leader`)
+    member?.input((raft) => raft.setElectionTicks(ticks))
+  },
+  flap(world, random) {
+    // A connection looks lost although its other end lives.
+    const member = anyAlive(world, random)
+    if (member && world.profile.hasHints) world.hint(member, member.raft.status().lead)
+  },
+  transfer(world, random) {
     const leader = world.leader()
+    const to = random.pick([...world.members.keys()])
     if (!leader) return
-    const to = world.random.pick([...world.members.keys()])
-    world.note(`${leader.id} is asked to hand over to ${to}`)
+    world.note(() => `${leader.id} is asked to hand over to ${to}`)
     leader.input((raft) => raft.transferLeadership(to))
   },
-  reconfigure(world) {
+  reconfigure(world, random) {
     const leader = world.leader()
-    if (!leader) return
-    const change = nextChange(world, leader.raft.status().confState)
-    if (!change) return
-    world.note(
-      `${leader.id} proposes ${change.transition} ${change.changes.map(({ type, id }) => `${type.slice(10)} ${id}`).join(", ")}`,
-    )
-    leader.input((raft) => raft.proposeConfChange(change))
+    const change = leader && nextChange(world, random, leader.raft.status().confState)
+    if (change) proposeChange(world, leader, change)
   },
-  snapshot: (world) => anyAlive(world)?.takeSnapshot(),
+  snapshot: (world, random) => anyAlive(world, random)?.takeSnapshot(),
+  burst(world, random) {
+    // Old leaders get proposals too.
+    const count = random.between(1, 8)
+    for (const member of world.alive().filter(({ isLeader }) => isLeader)) {
+      for (let proposed = 0; proposed < count; proposed++) world.propose(member, "work")
+    }
+  },
 }
 
-/** Cuts a random group off: both ways, or only one. */
-function partition(world: World): void {
-  const { random } = world
+export function proposeChange(world: World, leader: SimMember, change: ConfChange): void {
+  const { changes, transition } = change
+  const what = changes.map(({ type, id }) => `${type.slice(10)} ${id}`).join(", ")
+  world.note(() => `${leader.id} proposes ${transition} ${what}`)
+  world.checks.changeProposed(leader.raft.status().term)
+  leader.input((raft) => raft.proposeConfChange(change))
+}
+
+/** Cuts a random group off: both ways, one way, or all but one member that both sides still reach. */
+function partition(world: World, random: SeededRandom): void {
   const ids = [...world.members.keys()]
-  const group = new Set(ids.filter(() => random.chance(0.4)))
-  const isOneWay = random.chance(0.3)
-  for (const from of ids) {
-    for (const to of ids) {
-      const crosses = group.has(from) !== group.has(to)
-      if (crosses && (!isOneWay || group.has(from))) world.block(from, to)
-    }
+  const isSingle = random.chance(0.4)
+  const single = random.pick(ids)
+  const group = new Set(ids.filter((id) => (isSingle ? id === single : random.chance(0.4))))
+  const shape = random.pick(["both ways", "both ways", "one way", "with a bridge"])
+  const bridge = random.pick(ids)
+  const isOutward = random.chance(0.5)
+  const cut: Cut = (from, to) => {
+    if (group.has(from) === group.has(to)) return false
+    if (shape === "one way") return group.has(from) === isOutward
+    return shape === "both ways" || (from !== bridge && to !== bridge)
   }
-  world.note(`${isOneWay ? "one-way " : ""}partition around ${[...group].join(" ")}`)
-  world.schedule(random.below(partitionMsMax), () => world.heal())
+  world.note(() => `partition ${shape} around ${[...group].join(" ")}`)
+  cutFor(world, cut, random.below(partitionMsMax))
+}
+
+/** Clogs a few members one after the other, and lets them go in another order. */
+function swizzle(world: World, random: SeededRandom): void {
+  const ids = [...world.members.keys()]
+  const chosen = ids.filter(() => random.chance(0.5))
+  world.note(() => `swizzle ${chosen.join(" ")}`)
+  for (const id of chosen) {
+    const begin = random.below(clogMsMax)
+    const end = world.now + clogMsMax + random.below(clogMsMax)
+    world.schedule(begin, () => {
+      for (const other of ids) {
+        world.network.clog(id, other, end)
+        world.network.clog(other, id, end)
+      }
+    })
+  }
 }
 
 const context = new Uint8Array(0)
 
 /** A change that keeps a voter, from what the leader's configuration is. */
-function nextChange(world: World, state: ConfState): ConfChange | undefined {
-  const { random } = world
+function nextChange(world: World, random: SeededRandom, state: ConfState): ConfChange | undefined {
   if (state.votersOutgoing.length > 0) {
     return state.autoLeave ? undefined : { transition: "auto", changes: [], context }
   }
   const { voters, learners } = state
+  world.retire()
   const changes: { type: ConfChange["changes"][number]["type"]; id: Id }[] = []
   const count = random.chance(0.3) ? 2 : 1
   // One voter goes at a time, and only of three or more. Otherwise those who remain may need a vote of those who went,
   // whose logs can be longer and who can no longer campaign: nobody would ever lead again (C-35, C-39).
   let mayRemove = voters.length > 2
   for (let made = 0; made < count; made++) {
-    const isNew = random.chance(0.4) && world.members.size < membersMax
+    const isRoom = voters.length + learners.length < countedMax && world.ids < membersMax
+    const isNew = random.chance(0.4) && isRoom
     if (isNew) {
-      // Ids are never used again (C-38).
-      const id = Math.max(...world.members.keys()) + 1
+      // Ids are never used again (C-38): whoever was removed comes back as another.
+      const id = world.ids + 1
       world.addMember(id)
       changes.push({ type: "ConfChangeAddLearnerNode", id })
     } else if (learners.length > made && random.chance(0.6)) {

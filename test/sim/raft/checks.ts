@@ -1,14 +1,6 @@
 /** What must hold after every step, whatever goes wrong in the world (Raft paper, figure 3). */
-import type { Entry, Id, RaftStatus } from "../../../src/consensus/index.ts"
-
-/** A broken promise: of the core, or of the simulated world itself. */
-export class InvariantError extends Error {
-  override readonly name = "InvariantError"
-}
-
-function hold(isTrue: boolean, message: () => string): void {
-  if (!isTrue) throw new InvariantError(message())
-}
+import type { Entry, Id, Message, RaftStatus } from "../../../src/consensus/index.ts"
+import { hold } from "./invariant.ts"
 
 /** A member's log as it is right now. */
 export interface LogView {
@@ -35,7 +27,12 @@ export class Checks {
   readonly #leaderLast = new Map<Id, { readonly term: number; readonly last: number }>()
   readonly #acknowledged = new Map<string, number>()
   readonly #appliedTexts = new Map<string, number>()
+  /** Empty entries by term, and how many of them a refused change may have made. */
+  readonly #empties = new Map<number, number>()
+  readonly #changes = new Map<number, number>()
+  readonly #leaderCommit = new Map<Id, { readonly term: number; readonly commit: number }>()
   readonly #decode = new TextDecoder()
+  #highestRead = 0
   readonly #first: number
   highestCommit = 0
 
@@ -43,6 +40,7 @@ export class Checks {
     this.#first = start.index + 1
     this.highestCommit = start.index
     this.#committed.set(start.index, { term: start.term, during: 0 })
+    this.#entries.set(`${start.term}/${start.index}`, { previousTerm: 0, text: "" })
   }
 
   get leadersSeen(): number {
@@ -63,6 +61,7 @@ export class Checks {
       const known = this.#entries.get(key)
       if (!known) {
         this.#entries.set(key, { previousTerm, text })
+        if (type === "EntryNormal" && data.length === 0) this.#countEmpty(term)
         continue
       }
       hold(known.text === text, () => `log matching: ${key} is "${known.text}" and "${text}"`)
@@ -73,14 +72,41 @@ export class Checks {
     }
   }
 
+  /** A leader was asked for a change; a refused one becomes an empty entry. */
+  changeProposed(term: number): void {
+    this.#changes.set(term, (this.#changes.get(term) ?? 0) + 1)
+  }
+
+  /** B-17: nobody appends empty entries but a leader at its start, and for each refused change. */
+  #countEmpty(term: number): void {
+    const count = (this.#empties.get(term) ?? 0) + 1
+    this.#empties.set(term, count)
+    const allowed = 1 + (this.#changes.get(term) ?? 0)
+    hold(count <= allowed, () => `${count} empty entries of term ${term}, ${allowed} have a cause`)
+  }
+
+  /** C-15: what an append or a snapshot builds on is an entry that there was. */
+  sent({ from, type, index = 0, logTerm = 0, snapshot }: Message): void {
+    if (type !== "MsgApp" && type !== "MsgSnap") return
+    const at = snapshot ? `${snapshot.meta.term}/${snapshot.meta.index}` : `${logTerm}/${index}`
+    hold(
+      (type === "MsgApp" && index === 0 && logTerm === 0) || this.#entries.has(at),
+      () => `${from} sends ${type} after ${at}, which never was`,
+    )
+  }
+
   /** After each step of a member. */
   member(status: RaftStatus, log: LogView): void {
-    if (status.raftState === "StateLeader") this.#checkLeader(status, log)
-    else this.#leaderLast.delete(status.id)
+    if (status.raftState === "StateLeader") {
+      this.#checkLeader(status, log)
+    } else {
+      this.#leaderLast.delete(status.id)
+      this.#leaderCommit.delete(status.id)
+    }
     if (status.commit > this.highestCommit) this.#checkCommit(status, log)
   }
 
-  #checkLeader({ id, term, lastIndex }: RaftStatus, log: LogView): void {
+  #checkLeader({ id, term, lastIndex, commit }: RaftStatus, log: LogView): void {
     const other = this.#leaders.get(term)
     if (other === undefined) {
       this.#leaders.set(term, id)
@@ -93,6 +119,20 @@ export class Checks {
       hold(lastIndex >= before.last, () => `leader ${id} cut its log at ${lastIndex}`)
     }
     this.#leaderLast.set(id, { term, last: lastIndex })
+    this.#checkOwnCommit(id, { term, commit }, log)
+  }
+
+  /** C-11: counting commits entries of the leader's own term, and others only through these. */
+  #checkOwnCommit(id: Id, now: { term: number; commit: number }, log: LogView): void {
+    const before = this.#leaderCommit.get(id)
+    this.#leaderCommit.set(id, now)
+    if (before?.term !== now.term || before.commit === now.commit) return
+    const term = log.term(now.commit)
+    hold(
+      term === now.term,
+      () =>
+        `leader ${id} of term ${now.term} commits up to ${now.commit}, which is of term ${term}`,
+    )
   }
 
   /** A new leader holds everything that was committed in earlier terms; a late winner need not know of later ones. */
@@ -155,11 +195,20 @@ export class Checks {
   /** The client was told. */
   acknowledge(text: string, index: number): void {
     this.#acknowledged.set(text, index)
+    if (text.startsWith("calm")) this.calmTerm = this.#applied.get(index)?.term
   }
 
-  /** A read may not miss what was acknowledged before it was asked. */
+  /** Of the last entry that was proposed in calm and applied: that leader gets work done. */
+  calmTerm: number | undefined
+
+  /** A read may not miss what was applied, nor what another read was told, before it was asked. */
   read(id: Id, index: number, floor: number): void {
     hold(index >= floor, () => `stale read at ${id}: ${index}, though ${floor} was applied before`)
+    this.#highestRead = Math.max(this.#highestRead, index)
+  }
+
+  get highestRead(): number {
+    return this.#highestRead
   }
 
   /** At the end: every acknowledged proposal is where the client was told. */

@@ -14,10 +14,15 @@ export interface DiskTimes {
   /** How long the next sync takes. */
   readonly syncMs: () => number
   readonly schedule: (delayMs: number, run: () => void) => void
+  readonly now: () => number
+  /** Does the next sync fail? Then `onError` ends this life: nothing of it was acknowledged (C-23). */
+  readonly fails: () => boolean
+  readonly onError: () => void
 }
 
 interface Pending {
   readonly batch: LogBatch
+  readonly since: number
   readonly done: () => void
 }
 
@@ -41,8 +46,14 @@ export class SimDisk {
     const { hardState } = batch
     const isVoteLost = this.#mutant === "vote-not-written" && hardState !== undefined
     const record = isVoteLost ? { ...batch, hardState: { ...hardState, vote: 0 } } : batch
-    this.#pending.push({ batch: record, done })
+    this.#pending.push({ batch: record, since: this.#times.now(), done })
     this.#sync()
+  }
+
+  /** How long the oldest write has been waiting. */
+  get waitsMs(): number {
+    const [oldest] = this.#pending
+    return oldest ? this.#times.now() - oldest.since : 0
   }
 
   #write({ hardState, snapshot, entries = [] }: LogBatch): void {
@@ -69,6 +80,10 @@ export class SimDisk {
     this.#times.schedule(this.#times.syncMs(), () => {
       if (life !== this.#life) return
       this.#isSyncing = false
+      if (this.#times.fails()) {
+        this.#times.onError()
+        return
+      }
       const durable = this.#pending.splice(0, count)
       for (const { batch } of durable) this.#write(batch)
       this.#sync()

@@ -1,4 +1,4 @@
-/** The replicated state of the simulation: a running hash of everything applied. */
+/** The replicated state of the simulation: registers that clients write, and a running hash of everything applied. */
 import {
   type ConfChange,
   type ConfState,
@@ -11,6 +11,33 @@ export interface MachineState {
   readonly term: number
   readonly confState: ConfState
   readonly hash: number
+  readonly registers: ReadonlyMap<string, number>
+}
+
+/** `w KEY VALUE`, `c KEY FROM TO` (FROM `nil`: not written yet); anything else only counts. */
+export interface Command {
+  readonly op: "write" | "cas"
+  readonly key: string
+  readonly from: number | null
+  readonly to: number
+}
+
+export function commandText({ op, key, from, to }: Command): string {
+  return op === "write" ? `w ${key} ${to}` : `c ${key} ${from ?? "nil"} ${to}`
+}
+
+function commandOf(text: string): Command | undefined {
+  const [letter, key, first, second] = text.split(" ")
+  if (key === undefined || first === undefined) return undefined
+  if (letter === "w") return { op: "write", key, from: null, to: Number(first) }
+  if (letter !== "c" || second === undefined) return undefined
+  return { op: "cas", key, from: first === "nil" ? null : Number(first), to: Number(second) }
+}
+
+export interface Applied {
+  readonly state: MachineState
+  /** Of a cas: did it find what it compared with? */
+  readonly isDone: boolean
 }
 
 /** The state machine and its store: what was applied since the last sync may be lost in a crash, from the end. */
@@ -26,26 +53,25 @@ export class Machine {
     return this.#since.at(-1) ?? this.#synced
   }
 
-  get synced(): MachineState {
-    return this.#synced
-  }
-
   /** `change` reports a configuration entry and returns the configuration after it. */
-  apply(entry: Entry, change: (change: ConfChange) => ConfState): MachineState {
+  apply(entry: Entry, change: (change: ConfChange) => ConfState): Applied {
     const before = this.state
     if (entry.index !== before.index + 1) {
       throw new Error(`entry ${entry.index} applied after ${before.index}`)
     }
-    const confState =
-      entry.type === "EntryNormal" ? before.confState : change(decodeConfChange(entry.data))
-    const after = {
+    const isChange = entry.type !== "EntryNormal"
+    const confState = isChange ? change(decodeConfChange(entry.data)) : before.confState
+    const command = isChange ? undefined : commandOf(new TextDecoder().decode(entry.data))
+    const isDone = command !== undefined && isPossible(command, before)
+    const state: MachineState = {
       index: entry.index,
       term: entry.term,
       confState,
       hash: hashOf(before.hash, entry),
+      registers: isDone ? new Map(before.registers).set(command.key, command.to) : before.registers,
     }
-    this.#since.push(after)
-    return after
+    this.#since.push(state)
+    return { state, isDone }
   }
 
   /** Everything up to now is durable. */
@@ -70,6 +96,10 @@ export class Machine {
     const { index, hash } = this.#synced
     if (this.#since.length > 0) this.#since = [{ ...this.state, hash: hash ^ index }]
   }
+}
+
+function isPossible({ op, key, from }: Command, { registers }: MachineState): boolean {
+  return op === "write" || (registers.get(key) ?? null) === from
 }
 
 function hashOf(before: number, entry: Entry): number {

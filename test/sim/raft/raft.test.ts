@@ -3,36 +3,34 @@ import { expect, test } from "vitest"
 import { type Mutant, mutants } from "./member.ts"
 import { runSimulation } from "./run.ts"
 
-const seeds = 500
+const seeds = 400
 const minute = 60_000
 
 test(
-  `five nodes hold Raft's promises for ${seeds} seeds of crashes, loss and torn writes`,
+  `${seeds} seeds hold: crashes, loss, torn writes, and what clients are told`,
   { timeout: 4 * minute },
   () => {
-    let leaders = 0
-    let acknowledged = 0
+    const sums = { leaders: 0, acknowledged: 0, calls: 0, unjudged: 0 }
     for (let seed = 1; seed <= seeds; seed++) {
-      const result = runSimulation({ seed, size: 5, steps: 5000 })
+      const result = runSimulation({ seed, size: seed % 2 === 0 ? 3 : 5, steps: 5000 })
       expect(result.failure).toBeUndefined()
-      leaders += result.leaders
-      acknowledged += result.acknowledged
+      sums.leaders += result.leaders
+      sums.acknowledged += result.acknowledged
+      sums.calls += result.calls
+      sums.unjudged += result.unjudged
     }
     // The worlds were rough, yet work got done.
-    expect(leaders).toBeGreaterThan(2 * seeds)
-    expect(acknowledged).toBeGreaterThan(10 * seeds)
+    expect(sums.leaders).toBeGreaterThan(2 * seeds)
+    expect(sums.acknowledged).toBeGreaterThan(10 * seeds)
+    expect(sums.calls).toBeGreaterThan(5 * seeds)
+    expect(sums.unjudged).toBeLessThan(seeds / 100)
   },
 )
 
-test.each([1, 2, 3, 4, 7])("clusters of %i hold them too", { timeout: minute }, (size) => {
+test.each([1, 2, 3, 4, 6, 7])("clusters of %i hold too", { timeout: minute }, (size) => {
   for (let seed = 1000; seed < 1020; seed++) {
     expect(runSimulation({ seed, size, steps: 3000 }).failure).toBeUndefined()
   }
-})
-
-/** A change applied while a snapshot waited to be written told the membership of that snapshot; a crash then lost it. */
-test("a seed that once failed holds: 10455", { timeout: minute }, () => {
-  expect(runSimulation({ seed: 10_455, size: 5, steps: 5000 }).failure).toBeUndefined()
 })
 
 test("a seed decides everything", () => {
@@ -43,9 +41,10 @@ test("a seed decides everything", () => {
 /** B-nn: the bug that each mutant is, and what must give it away. */
 const givenAwayBy: Readonly<Record<Mutant, RegExp>> = {
   // B-08, B-22: answers leave before their data is durable.
-  "answer-before-sync": /leader completeness|past the last entry|election safety|committed was/,
+  "answer-before-sync":
+    /leader completeness|past the last entry|election safety|committed was|votes of a majority/,
   // B-01: a vote is forgotten in a crash.
-  "vote-not-written": /election safety/,
+  "vote-not-written": /election safety|votes of a majority/,
   // B-23: the applied index is written apart from the state.
   "applied-apart": /state machine safety/,
   // B-25: an emptied disk comes back under its old id.
