@@ -25,6 +25,7 @@ const repeatable = new Set([
   "nodes",
   "health",
   "admit",
+  "readmit",
   "declare",
   "meet",
   "removeNode",
@@ -37,12 +38,17 @@ export interface LeaderSource {
 }
 
 export class Asking {
-  readonly #parts: Parts
+  readonly #parts: Pick<Parts, "clock" | "mesh">
   readonly #changes: Changes
   readonly #source: LeaderSource
   readonly #holdMs: number
 
-  constructor(input: { parts: Parts; changes: Changes; source: LeaderSource; holdMs: number }) {
+  constructor(input: {
+    parts: Pick<Parts, "clock" | "mesh">
+    changes: Changes
+    source: LeaderSource
+    holdMs: number
+  }) {
     this.#parts = input.parts
     this.#changes = input.changes
     this.#source = input.source
@@ -66,7 +72,8 @@ export class Asking {
       } catch (error) {
         if (!isLostLeader(error)) throw error
         if (isUnknown(error) && !repeatable.has(op)) throw unknownOutcome(error)
-        lost = error
+        // Once it may have reached a leader, a later refusal does not make that undone.
+        if (!isUnknown(lost)) lost = error
       }
       const limit = lost ? lostLeaderMs : this.#holdMs
       const waited = clock.boottime() - begun

@@ -11,6 +11,8 @@ export interface JoiningParts {
   readonly parts: Pick<Parts, "mesh" | "clock" | "logger">
   readonly options: Pick<NodeOptions, "timing">
   declaration(): MemberDeclaration
+  /** The member that this node was, if it lost what that member had. */
+  instead(): number | undefined
 }
 
 const retryMs = 300
@@ -26,7 +28,13 @@ export async function askToJoin(
   const { mesh, clock, logger } = joining.parts
   try {
     const limit = clock.timeoutSignal(joining.options.timing.requestMs, "a wish to join")
-    const payload = joinRequest.encode({ type: "join", declaration: joining.declaration() })
+    const instead = joining.instead()
+    const declaration = joining.declaration()
+    const payload = joinRequest.encode(
+      instead === undefined
+        ? { type: "join", declaration }
+        : { type: "rejoin", declaration, instead },
+    )
     const bytes = await mesh.request(peer, "/troupe/join/1", payload, {
       signal: AbortSignal.any([signal, limit]),
     })

@@ -9,6 +9,7 @@ import {
 } from "../schema/index.ts"
 import { type ClusterRow, type Command, readCluster, readMembers } from "../state/index.ts"
 import { type Hello, type JoinAnswer, joinAnswer, joinRequest } from "../wire/index.ts"
+import { bootTag, type Outdated } from "./boots.ts"
 import { isSameDeclaration } from "./facts.ts"
 import { Greeting } from "./greeting.ts"
 import { type Admission, askToJoin, join, type JoiningParts } from "./joining.ts"
@@ -18,16 +19,19 @@ import type { ByteStream, Parts } from "./parts.ts"
 import { redirectsMax, redirectsOf, wayTo } from "./redirects.ts"
 import type { Replica } from "./replica.ts"
 import type { ReplicaEvents } from "./replica-options.ts"
+import { canRejoin, lossOf, onlyVoter } from "./rejoining.ts"
 import { ReplicaSlot } from "./replica-slot.ts"
 import { Roster } from "./roster.ts"
 import { Seeking } from "./seeking.ts"
 
-export interface MembershipHooks extends ReplicaEvents {
+export interface MembershipHooks extends Omit<ReplicaEvents, "lost"> {
   declaration(): MemberDeclaration
   /** The leader as this node knows it. */
   leaderPeer(): PeerRef | undefined
   /** Asks the leader to admit a node, and to weigh a meeting with another cluster. */
   admit(declaration: MemberDeclaration): Promise<JoinAnswer>
+  /** The same for a member that lost its log, under another id. */
+  readmit(declaration: MemberDeclaration, instead: number): Promise<JoinAnswer>
   meet(hello: Hello, peer: PeerRef): Promise<void>
   declare(declaration: MemberDeclaration): Promise<void>
 }
@@ -36,10 +40,13 @@ export interface MembershipHooks extends ReplicaEvents {
 interface Destination {
   readonly redirect: Redirect
   readonly peers: readonly PeerRef[]
+  /** The member that this node was, when it goes back where it was: its log is lost. */
+  readonly instead?: number
 }
 
 const joinGiveUpMs = 60_000
 const jobGraceMs = 5000
+const travelRetryMs = 300
 /** A stranger's word that our cluster was recovered is believed after so long without a leader. */
 const strangerMs = 60_000
 
@@ -58,6 +65,8 @@ export class Membership {
   #redirects: Identity["redirects"] = []
   #joining = false
   #destination: Destination | undefined
+  #boot = ""
+  #isStarted = false
   #refreshing = false
   /** Between the decision to found and the open replica: nothing else may decide who we are. */
   #founding = false
@@ -70,7 +79,12 @@ export class Membership {
     this.#hooks = hooks
     this.#roster = new Roster(parts.local)
     this.#meeting = new Meeting(parts)
-    this.#joiningParts = { parts, options, declaration: () => hooks.declaration() }
+    this.#joiningParts = {
+      parts,
+      options,
+      declaration: () => hooks.declaration(),
+      instead: () => this.#destination?.instead,
+    }
     this.#seeking = new Seeking({
       clock: parts.clock,
       options,
@@ -91,7 +105,12 @@ export class Membership {
       leaderless: () => void this.#refreshRoster(undefined),
     })
     const identity = (): Identity | undefined => this.#identity
-    this.#slot = new ReplicaSlot({ options, parts, events: hooks, roster: this.#roster, identity })
+    const lost = (reason: string): void => {
+      this.#lose(reason).catch((error: unknown) => parts.fatal(74, error as Error))
+    }
+    const boot = (): string => this.#boot
+    const events: ReplicaEvents = { ...hooks, lost }
+    this.#slot = new ReplicaSlot({ options, parts, events, roster: this.#roster, identity, boot })
   }
 
   get identity(): Identity | undefined {
@@ -132,16 +151,21 @@ export class Membership {
   }
 
   /** Before discovery begins: takes up what the data directory remembers. */
-  async open(stored: Identity | undefined): Promise<void> {
+  async open(stored: Identity | undefined, boot: string): Promise<void> {
+    this.#boot = boot
     this.#redirects = stored?.redirects ?? []
     const { local, identity } = this.#parts
     const replicaOf = (await local.get("replica")) as string | undefined
     this.#removed = (await local.get("removed")) as string | undefined
     if (!stored || stored.memberId === 0) {
-      // A crash came between leaving a cluster and putting its log away.
-      if (replicaOf !== undefined) await identity.archive(replicaOf)
-      await local.delete("replica")
       this.#destination = (await local.get("destination")) as Destination | undefined
+      const { instead: memberId } = this.#destination ?? {}
+      // A crash came between leaving a cluster and putting its log away.
+      if (replicaOf !== undefined) {
+        if (memberId === undefined) await identity.archive(replicaOf)
+        else await identity.quarantine({ clusterId: replicaOf, memberId })
+      }
+      await local.delete("replica")
       return
     }
     this.#checkName(stored)
@@ -152,8 +176,16 @@ export class Membership {
     await this.#roster.load()
     // From here on frames may open the replica too: identity and opening are set in one turn.
     this.#identity = stored
-    if (isFounding || isRecovered || replicaOf === stored.clusterId) {
-      await this.#slot.open(stored, isFounding ? this.#genesis(stored) : undefined)
+    if (stored.peerId !== this.#parts.mesh.peerId) {
+      await this.#lose("the key of this node is not the one that its member had")
+    } else if (isFounding || isRecovered || replicaOf === stored.clusterId) {
+      try {
+        await this.#slot.open(stored, isFounding ? this.#genesis(stored) : undefined)
+      } catch (error) {
+        const loss = lossOf(error)
+        if (loss === undefined) throw error
+        await this.#lose(loss)
+      }
     }
   }
 
@@ -170,6 +202,7 @@ export class Membership {
   }
 
   start(): void {
+    this.#isStarted = true
     this.#greeting.start()
     if (this.#identity)
       for (const member of this.#roster.members) void this.#greeting.approach(member)
@@ -263,10 +296,15 @@ export class Membership {
       queueMicrotask(() => this.#consider({ peerId: from, addresses: [] }, request.hello))
       return joinAnswer.encode({ type: "hello", hello: this.#hello() })
     }
-    return joinAnswer.encode(await this.#answerJoin(from, request.declaration))
+    const instead = request.type === "rejoin" ? request.instead : undefined
+    return joinAnswer.encode(await this.#answerJoin(from, request.declaration, instead))
   }
 
-  async #answerJoin(from: string, declaration: MemberDeclaration): Promise<JoinAnswer> {
+  async #answerJoin(
+    from: string,
+    declaration: MemberDeclaration,
+    instead: number | undefined,
+  ): Promise<JoinAnswer> {
     if (declaration.peerId !== from) return { type: "refused", reason: "declares another peer id" }
     if (!this.#identity) {
       const { peers } = this.#destination ?? {}
@@ -274,7 +312,8 @@ export class Membership {
       return { type: "refused", reason: "this node has no cluster yet" }
     }
     try {
-      return await this.#hooks.admit(declaration)
+      if (instead === undefined) return await this.#hooks.admit(declaration)
+      return await this.#hooks.readmit(declaration, instead)
     } catch (error) {
       return { type: "refused", reason: error instanceof Error ? error.message : String(error) }
     }
@@ -286,6 +325,8 @@ export class Membership {
     const other = hello.clusterId
     const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])]
     if (!mine) {
+      const { instead, redirect } = this.#destination ?? {}
+      if (instead !== undefined && other !== redirect?.from) return
       if (other) {
         this.#seeking.lost(peer.peerId)
         void this.#join(peers)
@@ -339,12 +380,19 @@ export class Membership {
     const isRecovered = destination.redirect.index !== undefined
     do {
       await this.#join(destination.peers)
+      // Whoever else joins here meanwhile needs time for it.
+      if (!this.#identity) await this.#pause()
       // A cluster that has accepted work is never founded anew in its place.
     } while (isRecovered && !this.#identity && !this.#removed && !this.#stopping.signal.aborted)
     this.#destination = undefined
     if (this.#stopping.signal.aborted) return
     await this.#parts.local.delete("destination")
     if (!this.#identity && !this.#isBusy()) this.#seeking.start()
+  }
+
+  async #pause(): Promise<void> {
+    const { signal } = this.#stopping
+    await this.#parts.clock.sleep(travelRetryMs, { signal }).catch(() => undefined) // Stopping: the caller looks.
   }
 
   async #join(peers: readonly PeerRef[]): Promise<void> {
@@ -435,8 +483,44 @@ export class Membership {
     await this.#travel(destination)
   }
 
-  /** Closes what this node holds of a cluster and moves it to the archive. Its jobs are nobody's any more. */
-  async #putAside(clusterId: string): Promise<void> {
+  /** Another member says that this node runs on an older copy of its disk, or without its log. */
+  async outdated(from: string, outdated: Outdated): Promise<void> {
+    const { memberId, boot, reason } = outdated
+    const isVoter = this.members().some(({ peerId, role }) => peerId === from && role === "voter")
+    const isMeant = this.#identity?.memberId === memberId && boot === bootTag(this.#boot)
+    if (isVoter && isMeant) await this.#lose(reason)
+  }
+
+  /** What the member on disk promised is not there: it is put aside unread, and this node comes back as another member. */
+  async #lose(reason: string): Promise<void> {
+    const identity = this.#identity
+    if (!identity || this.#isBusy()) return
+    const { clusterId, memberId } = identity
+    const members = this.members()
+    if (!canRejoin(identity, members)) throw onlyVoter(identity, reason)
+    const peers = members
+      .filter(({ id, peerId }) => id !== memberId && peerId !== "")
+      .map(({ peerId, addresses }) => ({ peerId, addresses }))
+    const redirect = { from: clusterId, into: clusterId, index: 0 }
+    const destination: Destination = { redirect, peers, instead: memberId }
+    this.#joining = true
+    try {
+      this.#parts.logger.error("the log of this member is lost: it comes back as another", {
+        memberId,
+        reason,
+      })
+      await this.#parts.local.put("destination", destination)
+      await this.#putAside(clusterId, memberId)
+      this.#destination = destination
+    } finally {
+      this.#joining = false
+    }
+    if (this.#isStarted) void this.#travel(destination)
+  }
+
+  /** Closes what this node holds of a cluster and moves it to the archive, or, of a member that lost its log, to the
+   *  quarantine. Its jobs are nobody's any more. */
+  async #putAside(clusterId: string, lost?: number): Promise<void> {
     const { keeper, identity, local } = this.#parts
     this.#identity = undefined
     this.#roster.forget()
@@ -447,7 +531,11 @@ export class Membership {
     }
     await this.#become({ clusterId: "", memberId: 0 })
     this.#identity = undefined
-    await identity.archive(clusterId)
+    if (lost === undefined) await identity.archive(clusterId)
+    else {
+      const directory = await identity.quarantine({ clusterId, memberId: lost })
+      this.#parts.logger.warn("what it held is kept", { directory })
+    }
     await local.delete("replica")
   }
 

@@ -23,6 +23,7 @@ import { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeFace } from "./face.ts"
 import { declarationOf, factsOf } from "./facts.ts"
+import { LeaderWatch } from "./leader-watch.ts"
 import { Leadership } from "./leadership.ts"
 import { Membership } from "./membership.ts"
 import type { OperationParts } from "./operations.ts"
@@ -57,6 +58,7 @@ class Node implements TroupeNode {
   readonly #asking: Asking
   readonly #runs: Runs
   readonly #overview: Overview
+  readonly #leaderWatch: LeaderWatch
   readonly #stopping = new AbortController()
   #leadership: Leadership | undefined
   #boot = ""
@@ -105,6 +107,15 @@ class Node implements TroupeNode {
       fetch: (digest, signal) => this.#fetch(digest, signal),
     }
     this.#worker = new Worker(this.#context)
+    this.#leaderWatch = new LeaderWatch({
+      replica: () => this.#membership.replica,
+      bootOf: (peerId) => this.#worker.bootOf(peerId),
+      askBoot: async (peer) => {
+        const signal = parts.clock.timeoutSignal(options.timing.requestMs, "asking for a boot")
+        return (await this.#asking.callPeer(peer, "boot", {}, { signal })) as string
+      },
+      note: (message, fields) => parts.logger.debug(message, fields),
+    })
     this.#runs = new Runs(this.#context, this.#changes)
     this.#overview = new Overview(this.#context, {
       factsOf: (peerId) => this.#facts.get(peerId),
@@ -134,7 +145,10 @@ class Node implements TroupeNode {
     mesh.handle("/troupe/join/1", (from, payload) => this.#membership.handle(from, payload))
     mesh.onFrame((from, frame) => this.#membership.handleFrame(from, frame))
     mesh.onStream("/troupe/snap/1", (stream) => this.#membership.handleSnapshot(stream))
-    mesh.on("disconnected", ({ peerId, refused }) => this.#onDisconnected(peerId, refused))
+    mesh.on("disconnected", ({ peerId, refused }) =>
+      this.#leaderWatch.disconnected(peerId, refused),
+    )
+    mesh.on("connected", ({ peerId }) => this.#leaderWatch.connected(peerId))
     mesh.onFacts((from, facts) => this.#onFacts(from, facts))
     await keeper.start()
     await mesh.start()
@@ -214,12 +228,6 @@ class Node implements TroupeNode {
     this.#changes.announce()
   }
 
-  #onDisconnected(peerId: string, refused: boolean): void {
-    const replica = this.#membership.replica
-    if (!refused || !replica || replica.leader === 0) return
-    if (replica.peerOf(replica.leader)?.peerId === peerId) replica.leaderIsDead()
-  }
-
   #onFacts(from: string, value: unknown): void {
     const facts = Facts.safeParse(value)
     if (!facts.success || facts.data.peerId !== from) return
@@ -288,6 +296,7 @@ class Node implements TroupeNode {
     if (!this.#isMember(from) && op !== "admit") {
       throw new TroupeError("ERR_FORBIDDEN", "members only", { what: op })
     }
+    if (op === "boot") return ctlAnswer.encode(this.#boot)
     if (op === "holdBlobs") {
       return ctlAnswer.encode(await this.#holdBlobs(body as HoldBlobs, signal))
     }

@@ -11,7 +11,7 @@ import {
 import { type ItemResult, readMembers, readRun } from "../state/index.ts"
 import type { Hello } from "../wire/index.ts"
 import { profileText } from "./builtins.ts"
-import { admit, declare, meet, removeNode, transferLeader } from "./cluster-operations.ts"
+import { admit, declare, meet, readmit, removeNode, transferLeader } from "./cluster-operations.ts"
 import type { CallOptions, NodeContext } from "./context.ts"
 import { groupOf } from "./launch.ts"
 import { leaderHealth, nodeViews } from "./leader-health.ts"
@@ -72,6 +72,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   nodes: async (parts) => await Promise.resolve(nodeViews(parts)),
   health: async (parts) => await Promise.resolve(leaderHealth(parts)),
   admit,
+  readmit,
   declare,
   meet,
   removeNode,

@@ -82,7 +82,7 @@ export interface LocalStore {
 
 /** node.json: tmp, fsync, rename, fsync of the directory. */
 export interface IdentityStore {
-  /** Counts this start durably; a data directory copied from another machine gets `foreign: true`. */
+  /** Counts this start durably; `boot` is `<count>-<random hex>`; a data directory copied from another machine gets `foreign: true`. */
   open(): Promise<{
     identity: Identity | undefined
     boot: string
@@ -92,6 +92,8 @@ export interface IdentityStore {
   write(identity: Identity): Promise<void>
   /** Moves consensus data of a cluster that is left to `archive/`, so that a new log can begin. */
   archive(clusterId: string): Promise<void>
+  /** The same to `quarantine/`, for what cannot be trusted; answers the directory that has it then. */
+  quarantine(member: { clusterId: string; memberId: number }): Promise<string>
 }
 
 // ---------------------------------------------------------------- blobs

@@ -9,10 +9,15 @@ export interface OutboxInput {
   readonly parts: Parts & ReplicaStores
   readonly clusterId: string
   readonly memberId: number
+  /** Of this start; 0 while members may not understand it. */
+  boot(): number
   peerOf(id: number): PeerRef | undefined
   /** An append was dropped: the follower's progress must not stay optimistic. */
   unreachable(id: number): void
   snapshotSent(id: number, ok: boolean): void
+  /** A leader whose disk hangs must not be taken for one that works: no appends, no heartbeats (C-24). */
+  isMuted(): boolean
+  sentHeartbeat(id: number): void
 }
 
 export type Outbox = (message: Message) => void
@@ -30,6 +35,7 @@ export function createOutbox(input: OutboxInput): Outbox {
       incarnation: 0,
       to: message.to,
       from: memberId,
+      boot: input.boot(),
       message,
     })
   const sendSnapshot = createSnapshotSender(parts, frame)
@@ -50,7 +56,11 @@ export function createOutbox(input: OutboxInput): Outbox {
       void ship(peer, message)
       return
     }
-    if (!parts.mesh.sendFrame(peer, frame(message)) && message.type === "MsgApp") {
+    const { type } = message
+    if (type === "MsgHeartbeat") input.sentHeartbeat(message.to)
+    const isLeading = type === "MsgApp" || type === "MsgHeartbeat"
+    const isSent = !(isLeading && input.isMuted()) && parts.mesh.sendFrame(peer, frame(message))
+    if (!isSent && type === "MsgApp") {
       queueMicrotask(() => input.unreachable(message.to))
     }
   }

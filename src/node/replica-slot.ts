@@ -19,8 +19,6 @@ export interface ReplicaSlotParts {
   identity(): Identity | undefined
   /** This start of the node. */
   boot(): string
-  /** What the member on disk promised is damaged, gone or old. */
-  lost(reason: string): void
 }
 
 export class ReplicaSlot {
@@ -135,7 +133,7 @@ export class ReplicaSlot {
     } catch (error) {
       const loss = lossOf(error)
       if (loss === undefined) this.#slot.parts.fatal(74, error as Error)
-      else this.#slot.lost(loss)
+      else this.#slot.events.lost(loss)
     }
   }
 

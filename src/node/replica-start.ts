@@ -105,7 +105,12 @@ export async function openTables(
   if (broken === undefined && (mark?.index ?? 0) >= logMark.index) return mark
   const snapshot = await parts.snapshots.latest()
   if (!snapshot && logMark.index > 0) {
-    throw broken instanceof Error ? broken : new Error("no snapshot where the log begins")
+    const reason = "there are no whole tables, and no snapshot where the log begins"
+    throw new TroupeError(
+      "ERR_LOG_CORRUPT",
+      `${reason} (${broken instanceof Error ? broken.message : "no rows"})`,
+      { file: "raft/snap", offset: 0, reason },
+    )
   }
   const from = snapshot ?? emptyMark
   parts.logger.warn("tables are made again from the snapshot and the log", { index: from.index })

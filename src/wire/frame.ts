@@ -21,6 +21,9 @@ export interface Frame {
   readonly incarnation: number
   readonly to: number
   readonly from: number
+  /** Which start of the sender this is, as in its session's boot; absent or 0 is not said. Builds that know only version
+   *  1 of entries refuse it. */
+  readonly boot?: number | undefined
   readonly message: Message
 }
 
@@ -75,11 +78,12 @@ const bit = {
   context: 1 << 10,
   // A forwarded message keeps its first sender.
   from: 1 << 11,
+  boot: 1 << 12,
 }
-const maskMax = (1 << 12) - 1
+const maskMax = (1 << 13) - 1
 
-function maskOf(message: Message, from: number): number {
-  let mask = 0
+function maskOf({ message, from, boot }: Frame): number {
+  let mask = boot ? bit.boot : 0
   for (const [place, name] of numbers.entries()) if (message[name]) mask |= 1 << place
   if (message.reject) mask |= bit.reject
   if (message.entries?.length) mask |= bit.entries
@@ -102,7 +106,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
   writer.varint(frame.to)
   writer.varint(frame.from)
   writer.varint(type)
-  const mask = maskOf(message, frame.from)
+  const mask = maskOf(frame)
   writer.varint(mask)
   for (const name of numbers) {
     const value = message[name]
@@ -112,6 +116,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
   if (message.snapshot) snapshotMeta.write(writer, message.snapshot.meta)
   if (message.context?.length) context.write(writer, message.context)
   if (mask & bit.from) writer.varint(message.from)
+  if (frame.boot) writer.varint(frame.boot)
   const encoded = writer.finish()
   if (encoded.length > frameBytesMax) throw new CodecError(`a frame of ${encoded.length} bytes`)
   return encoded
@@ -142,6 +147,7 @@ export function decodeFrame(data: Uint8Array): Frame {
   }
   if (mask & bit.context) message.context = context.read(reader)
   if (mask & bit.from) message.from = reader.varint()
+  const boot = mask & bit.boot ? { boot: reader.varint() } : {}
   if (reader.left > 0) throw new CodecError(`${reader.left} bytes too many in a frame`)
-  return { version, clusterId: cluster, incarnation, to, from, message }
+  return { version, clusterId: cluster, incarnation, to, from, ...boot, message }
 }

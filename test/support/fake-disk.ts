@@ -64,6 +64,17 @@ export class FakeDisk {
     this.#directories.delete(path)
   }
 
+  /** What is durable in the files now; calling what is returned puts it back, as a restored backup does. */
+  image(): () => void {
+    const files = [...this.#directories].map(([path, directory]) => {
+      return [path, directory.image()] as const
+    })
+    return () => {
+      this.#directories.clear()
+      for (const [path, image] of files) this.directory(path).restore(image)
+    }
+  }
+
   /** Runs at each crash, before unsynced sectors are lost: what was under way may get some way further. */
   onCrash(run: () => void): void {
     this.#crashing.push(run)
@@ -160,6 +171,20 @@ export class FakeDirectory implements WalFiles {
     file.syncedLength = file.content.length
   }
 
+  image(): ReadonlyMap<string, Uint8Array> {
+    return new Map([...this.#durable].map(([name, file]) => [name, syncedContent(file)]))
+  }
+
+  restore(image: ReadonlyMap<string, Uint8Array>): void {
+    for (const [name, bytes] of image) {
+      const content = bytes.slice()
+      const file = { content, syncedLength: content.length, old: new Map(), lost: new Map() }
+      this.#names.set(name, file)
+    }
+    this.#durable = new Map(this.#names)
+    this.#changes = []
+  }
+
   crash(): void {
     const { torn } = this.#disk.options
     const keep = torn
@@ -217,6 +242,16 @@ export class FakeDirectory implements WalFiles {
       close() {},
     }
   }
+}
+
+function syncedContent(file: FileState): Uint8Array {
+  const content = file.content.slice()
+  for (const [sector, old] of [...file.old, ...file.lost]) {
+    const at = sector * sectorBytes
+    content.fill(0, at, at + sectorBytes)
+    content.set(old.subarray(0, Math.max(0, content.length - at)), at)
+  }
+  return content.slice(0, file.syncedLength)
 }
 
 function apply(names: Map<string, FileState>, change: NameChange): void {

@@ -62,10 +62,55 @@ function shelfOf(disk: FakeDisk): Shelf {
       blobTimes: new Map(),
     }
     shelves.set(disk, shelf)
-    const made = shelf
-    disk.onCrash(() => loseTableWrites(disk, made))
+    disk.onCrash(() => loseTableWrites(disk, shelfOf(disk)))
   }
   return shelf
+}
+
+/** The whole data directory as it lies on the disk; what is returned puts it back. */
+export function backUp(disk: FakeDisk): () => void {
+  const files = disk.image()
+  const { tables, snapshots, local, identity, bootCount, blobs } = shelfOf(disk)
+  const copy = {
+    tables: tables && { rows: new Map(tables.rows), mark: tables.mark },
+    snapshots: new Map(snapshots),
+    local: new Map(local),
+    identity,
+    bootCount,
+    blobs: new Map(blobs),
+  }
+  return () => {
+    files()
+    const shelf = shelfOf(disk)
+    const { tables: old } = copy
+    shelves.set(disk, {
+      ...shelf,
+      ...copy,
+      tables: old && { rows: new Map(old.rows), mark: old.mark },
+      snapshots: new Map(copy.snapshots),
+      local: new Map(copy.local),
+      blobs: new Map(copy.blobs),
+      unsynced: [],
+    })
+  }
+}
+
+/** Somebody deletes directories of a data directory whose node does not run. */
+export function deleteParts(disk: FakeDisk, parts: readonly ("raft" | "fsm")[]): void {
+  const shelf = shelfOf(disk)
+  if (parts.includes("raft")) {
+    disk.removeDirectory("/raft/wal")
+    shelf.snapshots.clear()
+  }
+  if (parts.includes("fsm")) {
+    shelf.tables = undefined
+    shelf.unsynced = []
+  }
+}
+
+/** What was put aside on this disk, oldest first. */
+export function putAside(disk: FakeDisk): readonly string[] {
+  return shelfOf(disk).archived
 }
 
 export interface FakeStorage {

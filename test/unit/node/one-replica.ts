@@ -68,6 +68,7 @@ export interface Start {
   readonly disk?: FakeDisk
   readonly events?: Partial<ReplicaEvents>
   readonly clock?: VirtualClock
+  readonly boot?: string
 }
 
 export function voters(...ids: number[]): ConfState {
@@ -127,7 +128,10 @@ export async function openReplica(start: Start): Promise<OneReplica> {
       lookFor: () => undefined,
       sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1 }),
     },
-    loopDelay: () => 0,
+    loop: {
+      delay: () => ({ p50Ms: 0, p99Ms: 0, maxMs: 0, worstMs: 0 }),
+      during: (_what, work) => work(),
+    },
     blobFile: (digest) => digest,
     fatal: (code, error) => {
       fatal.push({ code, error })
@@ -138,6 +142,7 @@ export async function openReplica(start: Start): Promise<OneReplica> {
     memberId: start.memberId,
     timing,
     roster: (id) => peer(id),
+    boot: start.boot ?? "1-00000",
     ...(start.genesis && { genesis: start.genesis }),
   }
   const events: ReplicaEvents = {
@@ -145,6 +150,9 @@ export async function openReplica(start: Start): Promise<OneReplica> {
     leading: () => undefined,
     leaderChanged: () => undefined,
     reset: () => undefined,
+    outdated: () => undefined,
+    lost: () => undefined,
+    woke: () => undefined,
     ...start.events,
   }
   const opening = Replica.open(options, { ...parts, ...parts.stores() }, events)

@@ -176,7 +176,7 @@ test("a frame of another version, with an unknown type or field, or cut short is
   expect(() => decodeFrame(data.with(0, 9))).toThrow(/version/)
   // version, cluster id of one letter, incarnation, to, from: the type is the byte at 6, the mask that at 7.
   expect(() => decodeFrame(data.with(6, 60))).toThrow(/unknown message type/)
-  const wide = new Uint8Array([...data.slice(0, 7), 0x80, 0x20])
+  const wide = new Uint8Array([...data.slice(0, 7), 0x80, 0x40])
   expect(() => decodeFrame(wide)).toThrow(/unknown message field/)
   for (let length = 0; length < data.length; length++) {
     expect(() => decodeFrame(data.subarray(0, length))).toThrow(CodecError)
