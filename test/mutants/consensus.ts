@@ -122,8 +122,8 @@ export const consensusMutants: readonly Mutant[] = [
     id: "B-15",
     what: "the flag of a transfer outlives the leadership (hashicorp#696)",
     file: "src/consensus/core.ts",
-    find: "    this.leadTransferee = none\n",
-    replace: "",
+    find: "    this.leadTransferee = none\n    this.votes.clear()\n",
+    replace: "    this.votes.clear()\n",
     tests: election,
   },
   {

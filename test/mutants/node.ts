@@ -41,8 +41,8 @@ export const nodeMutants: readonly Mutant[] = [
     id: "B-25a",
     what: "the id of a removed member is given to the next one",
     file: "src/state/members.ts",
-    find: 'memberRow({ id: draft.index, role: "worker" }, declared)',
-    replace: 'memberRow({ id: draft.members().length + 1, role: "worker" }, declared)',
+    find: 'memberRow({ id: draft.index, role: "worker" }, declared, draft.version)',
+    replace: 'memberRow({ id: draft.members().length + 1, role: "worker" }, declared, draft.version)',
     tests: unit("state/members"),
   },
   {
@@ -80,9 +80,9 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-27",
     what: "a leader's heartbeats go on while its disk hangs (hashicorp#503)",
-    file: "src/node/replica.ts",
-    find: "if (!this.#log.isStalled()) this.#input(() => this.#raft.tick())",
-    replace: "this.#input(() => this.#raft.tick())",
+    file: "src/node/replica-pace.ts",
+    find: "if (!this.#input.isDiskStalled()) input(() => raft.tick())",
+    replace: "input(() => raft.tick())",
     tests: promises,
   },
   {
