@@ -89,6 +89,8 @@ export class Membership {
       clock: parts.clock,
       options,
       self: parts.mesh.peerId,
+      addresses: () => parts.mesh.addresses(),
+      approach: (peer) => void this.#greeting.approach(peer),
       isFree: () => !this.#identity && !this.#isBusy(),
       found: () => void this.#found(),
     })
@@ -126,7 +128,7 @@ export class Membership {
   }
 
   /** Whom this node waits for before it founds, as far as it hears them. */
-  get seekers(): readonly string[] {
+  get seekers(): readonly PeerRef[] {
     return this.#seeking.peers()
   }
 

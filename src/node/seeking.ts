@@ -1,13 +1,15 @@
 /** Nodes without a cluster that hear each other: when one of them founds, and which. */
 import type { Clock } from "../platform/index.ts"
+import type { PeerRef } from "../schema/index.ts"
 import type { Hello } from "../wire/index.ts"
 import { seekersMax } from "../wire/index.ts"
 import type { NodeOptions } from "./options.ts"
 
 interface Seeker {
+  readonly peer: PeerRef
   readonly expect: number | undefined
   /** Whom it hears, itself among them, sorted. */
-  readonly seekers: readonly string[]
+  readonly hears: readonly string[]
   /** Boot-time clock. */
   readonly heardAt: number
 }
@@ -16,6 +18,9 @@ export interface SeekingParts {
   readonly clock: Clock
   readonly options: Pick<NodeOptions, "timing" | "hasSeeds" | "expect">
   readonly self: string
+  addresses(): readonly string[]
+  /** Somebody that another one hears and this node does not. */
+  approach(peer: PeerRef): void
   /** Nobody with a cluster was met, nor is one being joined. */
   isFree(): boolean
   found(): void
@@ -43,21 +48,31 @@ export class Seeking {
     this.#timer?.cancel()
   }
 
-  /** Peer ids without a cluster, this node among them, sorted. */
-  peers(): readonly string[] {
+  /** Peers without a cluster, this node among them, by peer id. */
+  peers(): readonly PeerRef[] {
     const { clock, options, self } = this.#parts
     const since = clock.boottime() - freshHellos * options.timing.helloMs
     for (const [peerId, { heardAt }] of this.#seekers) {
       if (heardAt < since) this.#seekers.delete(peerId)
     }
-    return [self, ...this.#seekers.keys()].toSorted()
+    const own = { peerId: self, addresses: this.#parts.addresses() }
+    const others = [...this.#seekers.values()].map(({ peer }) => peer)
+    return [own, ...others].toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1))
   }
 
   heard(peerId: string, hello: Hello): void {
     if (this.#seekers.size >= seekersMax - 1 && !this.#seekers.has(peerId)) return
-    const { expect, seekers } = hello
-    const heardAt = this.#parts.clock.boottime()
-    this.#seekers.set(peerId, { expect, seekers, heardAt })
+    const { expect, seekers, declaration } = hello
+    this.#seekers.set(peerId, {
+      peer: { peerId, addresses: declaration.addresses },
+      expect,
+      hears: seekers.map((peer) => peer.peerId),
+      heardAt: this.#parts.clock.boottime(),
+    })
+    for (const peer of seekers) {
+      const isKnown = peer.peerId === this.#parts.self || this.#seekers.has(peer.peerId)
+      if (!isKnown) this.#parts.approach(peer)
+    }
     this.#agree()
   }
 
@@ -84,13 +99,13 @@ export class Seeking {
     const { options, self } = this.#parts
     const { expect } = options
     if (expect === undefined || !this.#parts.isFree()) return
-    const all = this.peers()
+    const all = this.peers().map(({ peerId }) => peerId)
     if (all.length < expect || all[0] !== self) return
     const agreed = [...this.#seekers.values()].every(
       (seeker) =>
         seeker.expect === expect &&
-        seeker.seekers.length === all.length &&
-        seeker.seekers.every((peerId, place) => peerId === all[place]),
+        seeker.hears.length === all.length &&
+        seeker.hears.every((peerId, place) => peerId === all[place]),
     )
     if (agreed) this.#parts.found()
   }

@@ -113,8 +113,8 @@ export interface Hello {
   readonly startedAt?: number | undefined
   /** It founds nothing before so many nodes without a cluster have agreed (`--expect`). */
   readonly expect?: number | undefined
-  /** Peer ids without a cluster that it hears, itself among them, sorted. */
-  readonly seekers: readonly string[]
+  /** Peers without a cluster that it hears, itself among them, by peer id. */
+  readonly seekers: readonly PeerRef[]
 }
 
 export type JoinRequest =
@@ -159,7 +159,7 @@ const hello: Codec<Hello> = struct({
   redirects: list(redirect, 256),
   startedAt: optional(fields.time),
   expect: optional(uint),
-  seekers: list(fields.short, seekersMax),
+  seekers: list(fields.peerRef, seekersMax),
 })
 
 export const joinRequest: MessageCodec<JoinRequest> = messages<JoinRequest>(

@@ -8,9 +8,10 @@ import {
   timingFrom,
   type TroupeNode,
 } from "../../../src/node/index.ts"
-import type { Logger } from "../../../src/platform/index.ts"
+import type { Logger, LoopDelay } from "../../../src/platform/index.ts"
 import { FakeKeeper, type FakeJob } from "../../support/fake-keeper.ts"
 import type { FakeNetwork } from "../../support/fake-mesh.ts"
+import type { TableStore } from "../../../src/storage/index.ts"
 import { createFakeStorage, FakeDisk } from "../../support/fake-storage.ts"
 import type { SeededRandom } from "../../support/random.ts"
 import type { VirtualClock } from "../../support/virtual-clock.ts"
@@ -24,9 +25,11 @@ export interface MachineOptions {
   readonly cluster?: string
   readonly voter?: "auto" | "never"
   readonly seeds?: readonly number[]
+  readonly expect?: number
   readonly mdns?: boolean
   readonly timing?: Partial<Timing>
   readonly limits?: NodeOptions["logLimits"]
+  readonly retention?: NodeOptions["retention"]
 }
 
 /** What all machines of a world share. */
@@ -62,8 +65,19 @@ export class Machine {
   readonly keeper: FakeKeeper
   #lives = 0
   #process: Process | undefined
+  /** What the loop's probe says here. */
+  loopDelay: LoopDelay = { p50Ms: 0, p99Ms: 1, maxMs: 1, worstMs: 1 }
   /** Exit codes of processes that ended by themselves. */
   readonly fatal: { code: number; error: Error }[] = []
+  /** The same, where a test expects them. */
+  readonly ended: { code: number; error: Error }[] = []
+  readonly mayEndWith = new Set<number>()
+  /** What the build that starts next understands; undefined: all that this source does. */
+  versions: NodeOptions["versions"]
+  /** How far its wall clock is from the others'. */
+  skewMs = 0
+  /** The value of the next row of this table that is written goes wrong on its way to the disk. */
+  planted: string | undefined
 
   constructor(options: MachineOptions, ground: Ground) {
     this.options = options
@@ -107,7 +121,7 @@ export class Machine {
     if (this.#process) throw new Error(`${this.name} runs already`)
     const { clock: machineClock, net, log } = this.#ground
     const { number, seeds = [], cluster = "sim", mdns = false } = this.options
-    const clock = new ProcessClock(machineClock)
+    const clock = new ProcessClock(machineClock, () => this.skewMs)
     const keeper = this.keeper.client()
     const mesh = net.createMesh({
       peerId: this.peerId,
@@ -132,7 +146,7 @@ export class Machine {
   }
 
   #nodeOptions(cluster: string): NodeOptions {
-    const { voter = "auto", seeds = [], timing, limits } = this.options
+    const { voter = "auto", seeds = [], timing, limits, retention } = this.options
     return {
       name: this.name,
       cluster,
@@ -142,8 +156,11 @@ export class Machine {
       capacity: 8,
       apiUrl: "",
       hasSeeds: seeds.length > 0,
+      ...(this.options.expect !== undefined && { expect: this.options.expect }),
       timing: { ...timingFrom({ tickMs: 25, heartbeatMs: 100, electionMinMs: 500 }), ...timing },
       ...(limits && { logLimits: limits }),
+      ...(retention && { retention }),
+      ...(this.versions && { versions: this.versions }),
     }
   }
 
@@ -157,7 +174,10 @@ export class Machine {
       logger: loggerOf(name, log),
       stores: () => {
         const { log: wal, tables, snapshots } = createFakeStorage(disk)
-        const seen = watched({ log: wal, tables }, { who: name, watch, onBroken: broken })
+        const seen = watched(
+          { log: wal, tables: this.#misled(tables) },
+          { who: name, watch, onBroken: broken },
+        )
         this.#process!.replicated = seen.replicated
         return { log: seen.log, tables: seen.tables, snapshots }
       },
@@ -176,12 +196,33 @@ export class Machine {
         lookFor: () => undefined,
         sample: () => ({ freeMemoryBytes: 2 ** 30, load1: 0, diskFreeBytes: 2 ** 40 }),
       },
-      loopDelay: () => 1,
+      loop: { delay: () => this.loopDelay, during: (_what, work) => work() },
       blobFile: (digest) => `/blobs/${digest}`,
       fatal: (code, error) => {
-        this.fatal.push({ code, error })
+        const list = this.mayEndWith.has(code) ? this.ended : this.fatal
+        list.push({ code, error })
         log(`${name} is fatal ${code}: ${error.message}`)
         this.kill()
+      },
+    }
+  }
+
+  #misled(tables: TableStore): TableStore {
+    return {
+      ...tables,
+      write: async (writes, mark, options) => {
+        const victim = writes.findIndex(
+          ({ key, value }) => this.planted !== undefined && key.startsWith(this.planted) && value,
+        )
+        if (victim < 0) {
+          await tables.write(writes, mark, options)
+          return
+        }
+        this.planted = undefined
+        const { key, value } = writes[victim]!
+        const wrong = { key, value: `${value!.slice(0, -1)},"planted":true}` }
+        this.#ground.log(`${this.name} gets a wrong ${key}`)
+        await tables.write(writes.toSpliced(victim, 1, wrong), mark, options)
       },
     }
   }
@@ -194,9 +235,28 @@ export class Machine {
     this.#process = undefined
     process.clock.die()
     this.#ground.net.kill(this.peerId)
+    this.#ground.net.thaw(this.peerId)
     // The client leaves with its process; it does no I/O of its own.
     void process.keeper.stop()
     this.disk.crash()
+  }
+
+  /** SIGSTOP of the node process, or its machine falls asleep; the disk and the keeper's jobs go on. */
+  pause(): void {
+    const process = this.#process
+    if (!process) return
+    this.#ground.log(`${this.name} stands still`)
+    process.clock.stop()
+    this.#ground.net.freeze(this.peerId)
+  }
+
+  /** Timers that are overdue run before what has arrived, as in Node's event loop. */
+  resume(): void {
+    const process = this.#process
+    if (!process) return
+    this.#ground.log(`${this.name} goes on`)
+    process.clock.resume()
+    this.#ground.net.thaw(this.peerId)
   }
 
   async stop(): Promise<void> {

@@ -21,8 +21,14 @@ export async function formCluster(
 }
 
 /** Submits a run of one role and tells what became of it so far. */
-export function submit(world: World, machine: Machine, key: string): { run: string | undefined } {
-  const document = "api_version: v1\nroles:\n  only:\n    command: [work]\n"
+export function submit(
+  world: World,
+  machine: Machine,
+  key: string,
+  on?: string,
+): { run: string | undefined } {
+  const where = on === undefined ? "" : `    agent: ${on}\n`
+  const document = `api_version: v1\nroles:\n  only:\n    command: [work]\n${where}`
   const answer: { run: string | undefined } = { run: undefined }
   const signal = world.clock.timeoutSignal(60_000, "a submission")
   machine

@@ -58,7 +58,7 @@ const hello = sparseRecord<Hello>({
   ),
   startedAt: maybe(when),
   expect: maybe(safe),
-  seekers: some(word),
+  seekers: some(peer),
 })
 const summary = sparseRecord<AttemptSummary>({
   run: word,
