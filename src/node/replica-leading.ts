@@ -9,6 +9,15 @@ export interface LeadingInput {
   lost(error: Error): void
 }
 
+/** The voter that has most, of those that answer this leader; undefined: there is none, or this is no leader. */
+export function successorOf(status: RaftStatus): number | undefined {
+  const { id, progress, confState } = status
+  const [best] = progress
+    .filter((peer) => peer.id !== id && confState.voters.includes(peer.id) && peer.recentActive)
+    .toSorted((a, b) => b.match - a.match)
+  return best?.id
+}
+
 export class Leading {
   readonly #input: LeadingInput
   #leader = 0

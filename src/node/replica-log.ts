@@ -8,8 +8,11 @@ export interface LogDriverInput {
   readonly log: LogStore
   readonly memory: MemoryStorage
   readonly clock: Clock
+  /** Ticks of this replica so far: what stood still with the process is not held against the disk. */
+  ticks(): number
   /** A write that takes longer stalls the core's clock. */
-  readonly stallMs: number
+  stallTicks(): number
+  appended(now: number, ms: number): void
   /** A snapshot's rows go into the tables before anything answers for it. */
   install(meta: LogMark): Promise<void>
   /** Runs `work` and then the pump. */
@@ -27,8 +30,8 @@ export class LogDriver {
   /** What the core wants on disk, and what of it was handed to the log. */
   #hardState: HardState
   #written: HardState
-  /** Boot-time clock of each batch that is not durable yet, oldest first. */
-  readonly #pendingSince: number[] = []
+  /** Each batch that is not durable yet, oldest first. */
+  readonly #pending: { readonly at: number; readonly ticks: number }[] = []
 
   constructor(input: LogDriverInput) {
     this.#input = input
@@ -37,9 +40,15 @@ export class LogDriver {
   }
 
   isStalled(): boolean {
-    const { clock, stallMs } = this.#input
-    const [oldest] = this.#pendingSince
-    return oldest !== undefined && clock.boottime() - oldest > stallMs
+    const [oldest] = this.#pending
+    return oldest !== undefined && this.#input.ticks() - oldest.ticks > this.#input.stallTicks()
+  }
+
+  /** Batches that are not durable yet, and for how long the oldest one has waited. */
+  pending(): { readonly batches: number; readonly oldestMs: number } {
+    const [oldest] = this.#pending
+    const oldestMs = oldest ? this.#input.clock.boottime() - oldest.at : 0
+    return { batches: this.#pending.length, oldestMs }
   }
 
   /** Responses are stepped only after the batch is durable; batches are in order. */
@@ -76,10 +85,13 @@ export class LogDriver {
     if (isSame && isQuiet && entries.length === 0 && !snapshot) return
     const hardState = this.#hardState === this.#written ? undefined : this.#hardState
     this.#written = this.#hardState
-    const since = this.#input.clock.boottime()
-    this.#pendingSince.push(since)
+    const { clock } = this.#input
+    const at = clock.boottime()
+    this.#pending.push({ at, ticks: this.#input.ticks() })
     await this.#input.log.append({ hardState, entries, snapshot: snapshot?.meta })
-    this.#pendingSince.shift()
+    this.#pending.shift()
+    const now = clock.boottime()
+    this.#input.appended(now, now - at)
   }
 
   /** The core reads what is durable from memory. */

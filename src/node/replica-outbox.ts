@@ -57,7 +57,8 @@ export function createOutbox(input: OutboxInput): Outbox {
       return
     }
     const { type } = message
-    if (type === "MsgHeartbeat") input.sentHeartbeat(message.to)
+    const isConnected = parts.mesh.addressOf(peer.peerId) !== undefined
+    if (type === "MsgHeartbeat" && isConnected) input.sentHeartbeat(message.to)
     const isLeading = type === "MsgApp" || type === "MsgHeartbeat"
     const isSent = !(isLeading && input.isMuted()) && parts.mesh.sendFrame(peer, frame(message))
     if (!isSent && type === "MsgApp") {

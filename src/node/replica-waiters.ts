@@ -51,6 +51,20 @@ export class Waiters {
     for (const wake of this.#copies) wake()
   }
 
+  get reads(): number {
+    return this.#reads.size
+  }
+
+  /** What was confirmed before a standstill says nothing of now: whoever reads asks again (C-45). */
+  failReads(): void {
+    const error = new TroupeError("ERR_UNKNOWN_OUTCOME", "the node stood still; ask again", {
+      hint: "ask again",
+    })
+    const waiters = [...this.#reads.values()]
+    this.#reads.clear()
+    for (const waiter of waiters) waiter.reject(error)
+  }
+
   /** All reads; whoever waits for copies looks again. */
   fail(error: Error): void {
     const waiters = [...this.#reads.values()]

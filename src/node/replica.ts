@@ -46,7 +46,7 @@ import { Tally } from "./tally.ts"
 /** Version of entries since which frames name the start of their sender. */
 const bootsSince = 2
 
-/** Set while tables that were made again are not confirmed yet. */
+/** The index at which the tables were put aside, until those that were made again are confirmed beyond it. */
 const quarantinedKey = "quarantined"
 
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
@@ -104,7 +104,7 @@ export class Replica {
       versions: options.versions,
       later: (run) => void parts.clock.after(0, run),
       diverged: (error) => void this.#quarantine(error),
-      confirmed: () => void this.#isRight(),
+      confirmed: (index) => void this.#isRight(index),
       change: (change) => core.raft.applyConfChange(change),
       applied: (entry, applied) => {
         this.#proposals.settle(entry, applied.results, () => this.#notLeader())
@@ -371,6 +371,11 @@ export class Replica {
     })
   }
 
+  /** What this peer had not answered is lost with its connection. */
+  connectionLost(peerId: string): void {
+    this.roundTrips.interrupted((id) => this.peerOf(id)?.peerId === peerId)
+  }
+
   // ---------------------------------------------------------------- timeouts
 
   /** The election timeout that counts now. */
@@ -605,10 +610,12 @@ export class Replica {
     }
   }
 
-  async #isRight(): Promise<void> {
+  /** Checkpoints from before the quarantine are applied again with the log, and say nothing. */
+  async #isRight(index: number): Promise<void> {
     const { local } = this.#parts
     try {
-      if ((await local.get(quarantinedKey)) !== undefined) await local.delete(quarantinedKey)
+      const quarantined = (await local.get(quarantinedKey)) as number | undefined
+      if (quarantined !== undefined && index > quarantined) await local.delete(quarantinedKey)
     } catch (error) {
       this.#fatal(74, error as Error)
     }

@@ -42,9 +42,9 @@ export class RoundTrips {
       }))
   }
 
-  /** What was on the way when everything stood still says nothing of the way. */
-  interrupted(): void {
-    for (const way of this.#ways.values()) way.sentAt = undefined
+  /** What was on the way when everything stood still, or when a connection broke, says nothing of the way. */
+  interrupted(isHit: (id: number) => boolean = () => true): void {
+    for (const [id, way] of this.#ways) if (isHit(id)) way.sentAt = undefined
   }
 
   clear(): void {

@@ -53,6 +53,7 @@ export class Worker {
   #clusterId: string | undefined
   #lease: Lease | undefined
   #term = 0
+  #leaderBoot: { readonly peerId: string; readonly boot: string } | undefined
   #flushing = false
   #retry: { cancel(): void } | undefined
   #stopped = false
@@ -82,6 +83,11 @@ export class Worker {
       this.#clusterId === this.#context.identity()?.clusterId &&
       lease.expiresAt > this.#context.parts.clock.boottime()
     return isGood ? lease.leader : undefined
+  }
+
+  /** The start of this peer that gave the last lease, if it was this one. */
+  bootOf(peerId: string): string | undefined {
+    return this.#leaderBoot?.peerId === peerId ? this.#leaderBoot.boot : undefined
   }
 
   /** The newest term that gave an order. */
@@ -128,7 +134,10 @@ export class Worker {
       leader: request.leaderPeer,
       expiresAt: clock.boottime() + request.ttlMs,
     }
-    if (request.pace) this.#context.replica()?.follow(request.term, request.pace)
+    if (request.pace) {
+      this.#leaderBoot = { peerId: from, boot: request.pace.boot }
+      this.#context.replica()?.follow(request.term, request.pace)
+    }
     this.#kick()
     return {
       type: "lease",

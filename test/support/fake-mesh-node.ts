@@ -245,8 +245,11 @@ export class FakeNode implements Mesh {
   /** The connection to this peer is gone, as this side learns it. */
   lost(peerId: string, refused: boolean): void {
     if (!this.#connections.has(peerId)) return
-    this.#drop(peerId, connectionLost(peerId))
-    if (this.alive) this.#emit("disconnected", { peerId, refused })
+    this.#net.arrive(this.peerId, () => {
+      if (!this.#connections.has(peerId)) return
+      this.#drop(peerId, connectionLost(peerId))
+      if (this.alive) this.#emit("disconnected", { peerId, refused })
+    })
   }
 
   #drop(peerId: string, error: Error): void {

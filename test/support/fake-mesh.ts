@@ -35,6 +35,8 @@ export class FakeNetwork {
   /** Per direction: what waits for the cut to heal, and when the last message arrives. */
   readonly #held = new Map<string, Held[]>()
   readonly #lastAt = new Map<string, number>()
+  /** What arrived at processes that stand still, oldest first. */
+  readonly #frozen = new Map<string, (() => void)[]>()
 
   constructor(parts: { clock: Clock; random: Random }, options: FakeNetworkOptions = {}) {
     this.clock = parts.clock
@@ -60,6 +62,40 @@ export class FakeNetwork {
   /** kill -9: its host says so to everybody whom it can reach. */
   kill(peerId: string): void {
     this.#nodes.get(peerId)?.die()
+  }
+
+  /** The process stands still: its host keeps its connections, and what arrives waits in order. */
+  freeze(peerId: string): void {
+    if (!this.#frozen.has(peerId)) this.#frozen.set(peerId, [])
+  }
+
+  /** Runs what has reached this process, once it goes on. */
+  arrive(peerId: string, run: () => void): void {
+    const frozen = this.#frozen.get(peerId)
+    if (!frozen) run()
+    else if (frozen.length < this.options.heldMax) frozen.push(run)
+  }
+
+  thaw(peerId: string): void {
+    const waiting = this.#frozen.get(peerId) ?? []
+    this.#frozen.delete(peerId)
+    for (const run of waiting) run()
+  }
+
+  /** The connection between these two breaks, as by a reset: both processes live, and may connect again. */
+  reset(one: string, other: string): void {
+    for (const [here, there] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      this.clock.after(this.delay(), () => this.#nodes.get(here)?.lost(there, false))
+    }
+  }
+
+  /** Something between them answers for a living host that nobody listens there, as a firewall may. */
+  refuse(from: string, to: string): void {
+    this.#nodes.get(from)?.lost(to, true)
+    this.#nodes.get(to)?.lost(from, false)
   }
 
   /** From now on nothing goes that way. */
@@ -147,7 +183,12 @@ export class FakeNetwork {
     this.#lastAt.set(key, at)
     this.clock.after(at - now, () => {
       if (!to.alive || to.connectionTo(from.peerId) !== connection) return
-      if (this.open(from.peerId, to.peerId)) return run()
+      if (this.open(from.peerId, to.peerId)) {
+        this.arrive(to.peerId, () => {
+          if (to.alive && to.connectionTo(from.peerId) === connection) run()
+        })
+        return
+      }
       const held = this.#held.get(key) ?? []
       this.#held.set(key, held)
       if (held.length < this.options.heldMax) held.push({ from, to, run })

@@ -10,6 +10,10 @@ export interface FaultOptions {
   readonly downMax: number
   readonly cuts: boolean
   readonly wipes: boolean
+  /** Processes that stand still for a while. */
+  readonly pauses: boolean
+  /** Connections that break while both sides live. */
+  readonly flaps: boolean
 }
 
 export class Faults {
@@ -20,6 +24,7 @@ export class Faults {
   readonly #touched = new Map<Machine, { from: number; to: number }[]>()
   /** One in each world: what is deleted twice within moments may be gone, and rightly so. */
   readonly #wiped = new Set<Machine>()
+  readonly #paused = new Set<Machine>()
   #active = false
   count = 0
 
@@ -38,6 +43,7 @@ export class Faults {
   end(): void {
     this.#active = false
     this.#world.note("calm")
+    for (const machine of this.#paused) machine.resume()
     this.#world.net.heal()
     for (const machine of this.#world.machines) if (!machine.running) machine.start()
   }
@@ -60,8 +66,10 @@ export class Faults {
     this.count++
     const { machines } = this.#world
     const down = machines.filter(({ running }) => !running)
-    const { downMax, cuts } = this.#options
-    if (cuts && machines.length > 1 && this.#random.chance(0.45)) this.#cut()
+    const { downMax, cuts, pauses, flaps } = this.#options
+    if (pauses && this.#random.chance(0.2)) this.#pause()
+    else if (flaps && machines.length > 1 && this.#random.chance(0.3)) this.#flap()
+    else if (cuts && machines.length > 1 && this.#random.chance(0.45)) this.#cut()
     else if (down.length < downMax) this.#crash()
   }
 
@@ -90,6 +98,37 @@ export class Faults {
     }
     // One that was asked to stop may still be handing over: it starts again when it is gone.
     clock.after(ms, () => void gone.then(restart))
+  }
+
+  #pause(): void {
+    const { machines, clock } = this.#world
+    const up = machines.filter(({ running }) => running)
+    if (up.length === 0) return
+    const victim = this.#random.pick(up)
+    const ms = this.#random.chance(0.6)
+      ? this.#random.between(50, 900)
+      : this.#random.between(900, 8000)
+    this.#touch([victim], ms + 8000)
+    victim.pause()
+    this.#paused.add(victim)
+    clock.after(ms, () => {
+      this.#paused.delete(victim)
+      victim.resume()
+    })
+  }
+
+  /** A link that breaks again and again; nothing else happens to anybody. */
+  #flap(): void {
+    const { machines, net, clock } = this.#world
+    const one = this.#random.pick(machines)
+    const other = this.#random.pick(machines.filter((machine) => machine !== one))
+    const times = this.#random.between(1, 12)
+    this.#world.note(`${one.name} and ${other.name} lose each other ${times} times`)
+    let at = 0
+    for (let count = 0; count < times; count++) {
+      clock.after(at, () => net.reset(one.peerId, other.peerId))
+      at += this.#random.between(5, 300)
+    }
   }
 
   /** Everybody else runs, follows one leader and holds what it holds. */

@@ -98,6 +98,8 @@ class Simulation {
       everyMs: random.chance(0.3) ? random.between(100, 600) : random.between(600, 5000),
       downMax: random.between(1, Math.max(1, this.#size - 1)),
       cuts: random.chance(0.6),
+      pauses: random.chance(0.4),
+      flaps: random.chance(0.4),
       wipes: this.#size >= 3 && random.chance(0.5),
     })
   }
@@ -190,7 +192,10 @@ class Simulation {
   /** Lets time pass until it is. */
   async #settled(what: string, work: Promise<void>): Promise<void> {
     let isSettled = false
-    void work.then(() => (isSettled = true))
+    const settle = (): void => {
+      isSettled = true
+    }
+    work.then(settle, settle)
     await this.world.until(what, calmMs, () => isSettled)
     await work
   }
