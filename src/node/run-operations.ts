@@ -80,8 +80,9 @@ async function withReasons(parts: OperationParts, run: string): Promise<RunView>
 export async function cancelRun(
   parts: OperationParts,
   body: { run: string; reason: string },
+  options: CallOptions,
 ): Promise<RunView> {
-  const run = idOf(parts, body.run)
+  const run = await idOf(parts, body.run, options.signal)
   await parts.replica.propose({ type: "cancel", items: [{ run, reason: body.reason }] })
   return await withReasons(parts, run)
 }
@@ -90,8 +91,9 @@ export async function cancelRun(
 export async function pinRun(
   parts: OperationParts,
   body: { run: string; pinned: boolean },
+  options: CallOptions,
 ): Promise<RunView> {
-  const run = idOf(parts, body.run)
+  const run = await idOf(parts, body.run, options.signal)
   const { pinned } = body
   const { results } = await parts.replica.propose({ type: "pin", items: [{ run, pinned }] })
   if (results[0]?.ok !== true) throw runNotFound(body.run)
@@ -154,7 +156,15 @@ export async function locateLog(
   }
 }
 
-function idOf(parts: OperationParts, idOrLabel: string): string {
+async function idOf(
+  parts: OperationParts,
+  idOrLabel: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const known = state.findRun(parts.replica.tables, idOrLabel)
+  if (known) return known.id
+  // A leader that has been replaced and does not know it yet may lack what another has accepted.
+  await parts.replica.readBarrier(signal)
   const run = state.findRun(parts.replica.tables, idOrLabel)
   if (!run) throw runNotFound(idOrLabel)
   return run.id

@@ -50,9 +50,14 @@ const storageExit = 74
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const chaos = new Chaos(options)
+  const stop = (): void => {
+    void chaos.remove().finally(() => process.exit(130))
+  }
+  process.once("SIGINT", stop).once("SIGTERM", stop)
   try {
     return await chaos.run()
   } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop)
     await chaos.remove()
   }
 }
@@ -220,7 +225,6 @@ class Chaos {
 
   async remove(): Promise<void> {
     await stopClients(this.#clients)
-    this.#heal()
     await Promise.all(this.#machines.map((machine) => machine.kill()))
     for (const machine of this.#machines) machine.remove()
     this.#removeHosts()

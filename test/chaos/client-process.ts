@@ -45,7 +45,7 @@ async function ask(url: string, init: RequestInit, limitMs: number): Promise<Ans
     const body: unknown = await response.json()
     if (response.ok)
       return { ending: String(response.status), isRefused: false, body, status: response.status }
-    const { code } = body as Problem
+    const { code = `status ${response.status}: ${JSON.stringify(body)}` } = body as Partial<Problem>
     if (outcomes.has(code)) return { ending: code, isRefused: false, body, status: response.status }
     return { ending: code, isRefused: refusals.has(code) }
   } catch (error) {

@@ -88,8 +88,9 @@ async function main(): Promise<number> {
   console.error(`\nrecord, logs of all nodes and pictures: ${directory}`)
   for (const picture of result.pictures) console.error(`  look at ${picture}`)
   console.error(`judge it again: npm run chaos -- --look ${directory}`)
+  const plant = values.plant === undefined ? "" : ` --plant ${values.plant}`
   console.error(
-    `again: npm run chaos -- --seed ${seed} --minutes ${minutes} --nodes ${nodes} --faults ${kinds.join()}`,
+    `again: npm run chaos -- --seed ${seed} --minutes ${minutes} --nodes ${nodes} --faults ${kinds.join()}${plant}`,
   )
   return 1
 }

@@ -44,8 +44,8 @@ export function knownRuns(
   const faults = new Set<string>()
   const tell = (run: string, key: string, at: number): void => {
     const other = ofKey.get(key)
-    if (other !== undefined && other !== run) faults.add(`key ${key} is ${other} and ${run}`)
-    ofKey.set(key, run)
+    if (other === undefined) ofKey.set(key, run)
+    else if (other !== run) faults.add(`key ${key} is ${other} and ${run}`)
     const known = runs.get(run)
     if (known === undefined) {
       runs.set(run, { run, key, notBefore: firstSubmit.get(key) ?? Infinity, knownAt: at })

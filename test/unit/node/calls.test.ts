@@ -170,3 +170,18 @@ test("SIGTERM hands over: the next leader is there before the old one has left",
   expect(run).toBeDefined()
   expect(tookMs).toBeLessThan(400)
 })
+
+test("a leader that is cut off does not say of a run that it is not there", async () => {
+  const { world, leader } = await formCluster(3)
+  world.net.isolate(leader.peerId)
+  const codes: unknown[] = []
+  const signal = world.clock.timeoutSignal(30_000, "a call")
+  const caller = { principal: "anonymous" }
+  const tell = (error: unknown): void => {
+    codes.push((error as TroupeError).code)
+  }
+  leader.node!.cancelRun("made-elsewhere", "why not", caller, { signal }).catch(tell)
+  leader.node!.getRun("made-elsewhere", { signal }).catch(tell)
+  await world.until("answers", minute, () => codes.length === 2)
+  expect(codes).not.toContain("ERR_RUN_NOT_FOUND")
+})
