@@ -149,6 +149,16 @@ export class Book {
     }
   }
 
+  /** What a keeper of a later generation takes over: cluster, term and the fences that were used. */
+  heritage(): JournalRecord[] {
+    const records: JournalRecord[] = []
+    if (this.#clusterId !== undefined) {
+      records.push({ type: "bound", clusterId: this.#clusterId, term: this.#term })
+    }
+    for (const target of this.#fences.values()) records.push({ type: "forgotten", ...target })
+    return records
+  }
+
   /** The shortest journal that replays to this. */
   records(): JournalRecord[] {
     const records: JournalRecord[] = []

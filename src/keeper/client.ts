@@ -1,13 +1,16 @@
-/** The node's side of the keeper: connects, starts it when there is none, and connects again by itself. */
-import { readFileSync } from "node:fs"
-import type { Clock, Logger, Timer } from "../platform/index.ts"
-import { isTroupeError, TroupeError } from "../schema/index.ts"
+/** The node's side of its keepers: one that gets the new jobs, and older ones that still have some from before an update. */
+import { rm } from "node:fs/promises"
+import { sep } from "node:path"
+import type { Clock, Logger } from "../platform/index.ts"
+import { TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
-import { Connection, keeperError } from "./connection.ts"
-import { keeperCommand, spawnKeeper } from "./launcher.ts"
+import { keeperError } from "./connection.ts"
+import { buildOf, generationsIn } from "./generations.ts"
+import { keeperCommand, keeperProgram } from "./launcher.ts"
+import { KeeperLink } from "./link.ts"
 import { findArtifacts, readContent, readStream } from "./outputs.ts"
-import { type KeeperPaths, keeperPaths, socketPath } from "./paths.ts"
-import type { KeeperStatus, Reply, Request, Target } from "./protocol.ts"
+import { keeperPaths } from "./paths.ts"
+import type { KeeperStatus, Target } from "./protocol.ts"
 
 export interface KeeperOptions {
   /** The node's data directory. */
@@ -16,170 +19,143 @@ export interface KeeperOptions {
   readonly logger: Logger
   /** Program and arguments that start the keeper; the data directory is added. By default the one beside this file. */
   readonly command?: readonly string[]
+  /** Which build that is; by default told by the program's bytes. */
+  readonly build?: string
 }
 
 const startTimeoutMs = 15_000
-/** For so long a keeper may take to come up before another one is started. */
-const spawnAgainMs = 3000
-const respawnPauseMs = 200
-const retryMs = { first: 10, max: 1000 }
-const rank = { accepted: 0, started: 1, ready: 2, ended: 3 }
 
 export class KeeperClient {
   readonly #options: KeeperOptions
-  readonly #paths: KeeperPaths
   readonly #handlers: ((attempt: KeeperAttempt) => void)[] = []
-  /** The last that was seen of each attempt. */
-  readonly #seen = new Map<string, KeeperAttempt>()
-  #connection: Connection | undefined
-  #connecting: Promise<void> | undefined
-  #running: AbortController | undefined
-  #retry: Timer | undefined
-  #failures = 0
-  #spawnedAt = Number.NEGATIVE_INFINITY
+  /** Oldest first; the last one gets the new jobs. */
+  #links: KeeperLink[] = []
+  #starting: Promise<void> | undefined
+  /** Who waits for an attempt's end, so that a newer one may start. */
+  #waiters: (() => void)[] = []
 
   constructor(options: KeeperOptions) {
     this.#options = options
-    this.#paths = keeperPaths(options.directory)
   }
 
-  /** Resolves when the keeper answers and its attempts are known; ERR_KEEPER when it does not come up. */
+  /** Resolves when all keepers answer and their attempts are known; ERR_KEEPER when one does not come up. */
   async start(): Promise<void> {
-    if (this.#running) return await this.#connecting
-    const { clock } = this.#options
-    this.#running = new AbortController()
+    this.#starting ??= this.#start()
+    await this.#starting
+  }
+
+  async #start(): Promise<void> {
+    const { clock, directory } = this.#options
     const limit = clock.timeoutSignal(startTimeoutMs, "starting the keeper")
+    const numbers = generationsIn(directory)
+    const newest = numbers.at(-1) ?? 1
     try {
-      this.#connecting = this.#connectUntil(AbortSignal.any([this.#running.signal, limit]))
-      await this.#connecting
+      for (const number of numbers.slice(0, -1)) await this.#open(number).start(limit)
+      await this.#startNewest(this.#open(newest), limit)
+      for (const link of this.#links.slice(0, -1)) await this.#retire(link)
     } catch (error) {
       await this.stop()
       if (!limit.aborted) throw error
-      throw keeperError(`not up within ${startTimeoutMs} ms; its log is ${this.#paths.log}`, error)
+      const { log } = keeperPaths(directory, newest)
+      throw keeperError(`not up within ${startTimeoutMs} ms; its log is ${log}`, error)
     }
   }
 
-  /** Leaves; jobs and keeper go on. */
-  async stop(): Promise<void> {
-    this.#running?.abort(
-      new TroupeError("ERR_STOPPED", "the keeper's client is stopped", { what: "keeper client" }),
-    )
-    this.#running = undefined
-    this.#retry?.cancel()
-    this.#connection?.close()
-    this.#connection = undefined
-    // Whoever waits for that connection hears why it failed.
-    await this.#connecting?.catch(() => undefined)
-  }
-
-  async #connectUntil(signal: AbortSignal): Promise<void> {
-    for (let pause = retryMs.first; ; pause = Math.min(pause * 1.5, 100)) {
-      try {
-        return await this.#connect()
-      } catch (error) {
-        // Waiting does not change a keeper's version.
-        if (signal.aborted || (isTroupeError(error) && error.code === "ERR_PROTOCOL")) throw error
-      }
-      await this.#options.clock.sleep(pause, { signal })
+  // One of another build leaves when nothing runs, and ours takes over its journal. Else ours is a generation more.
+  async #startNewest(link: KeeperLink, limit: AbortSignal): Promise<void> {
+    const { logger, build = buildOf(keeperProgram()) } = this.#options
+    await link.start(limit)
+    if (link.build === build) return
+    const found = { generation: link.generation, build: link.build, ours: build }
+    if (await link.dismiss()) {
+      logger.info("a keeper of another build had nothing to do and left", found)
+      return await link.start(limit)
     }
+    logger.info("a keeper of another build has jobs; new ones go to a new keeper", found)
+    await this.#open(link.generation + 1).start(limit)
   }
 
-  async #connect(): Promise<void> {
-    let connection: Connection
-    try {
-      connection = await Connection.open(this.#socketPath(), {
-        clock: this.#options.clock,
-        changed: (attempt) => this.#take(attempt),
-        closed: () => this.#lost(connection),
-      })
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === "ENOENT" || code === "ECONNREFUSED") this.#spawn()
-      throw error
-    }
-    if (!this.#running) return connection.close()
-    this.#connection = connection
-    this.#failures = 0
-    // Changes that arrive before the list is complete are in order with it: the stream is one.
-    const list = await this.list()
-    const known = new Set(list.map(keyOf))
-    for (const key of this.#seen.keys()) if (!known.has(key)) this.#seen.delete(key)
-    for (const attempt of list) this.#take(attempt)
-  }
-
-  #socketPath(): string {
-    const usual = socketPath(this.#paths, undefined)
-    if (!usual.short) return usual.path
-    // Too long for a socket: the keeper wrote down where it listens.
-    return readFileSync(this.#paths.socketPointer, "utf8")
-  }
-
-  // One that was started lately may still be coming up.
-  #spawn(): void {
-    const { clock, directory, command, logger } = this.#options
-    if (clock.boottime() - this.#spawnedAt < spawnAgainMs) return
-    this.#spawnedAt = clock.boottime()
-    logger.info("starting the keeper", { directory })
-    spawnKeeper(directory, command ?? keeperCommand(), () => {
-      // It found another one there, or left, or fell over: the next may come soon, not at once.
-      this.#spawnedAt = clock.boottime() - spawnAgainMs + respawnPauseMs
+  #open(generation: number): KeeperLink {
+    const { directory, clock, logger, command } = this.#options
+    const link = new KeeperLink({
+      directory,
+      generation,
+      clock,
+      logger,
+      command: () => command ?? keeperCommand(),
+      changed: (attempt) => this.#told(attempt),
     })
+    this.#links.push(link)
+    return link
   }
 
-  #lost(connection: Connection | undefined): void {
-    if (connection !== this.#connection || !this.#running) return
-    this.#connection = undefined
-    this.#options.logger.warn("lost the keeper's connection")
-    this.#spawnedAt = Number.NEGATIVE_INFINITY
-    this.#again(0)
-  }
-
-  #again(ms: number): void {
-    this.#retry = this.#options.clock.after(ms, () => {
-      this.#connecting = this.#connect().catch((error: Error) => {
-        if (!this.#running || this.#connection) return
-        this.#failures++
-        this.#options.logger.debug("no keeper yet", { error: error.message })
-        this.#again(Math.min(retryMs.first * 2 ** this.#failures, retryMs.max))
-      })
-    })
-  }
-
-  #take(attempt: KeeperAttempt): void {
-    const key = keyOf(attempt)
-    const before = this.#seen.get(key)
-    if (before && rank[before.state] >= rank[attempt.state]) return
-    this.#seen.set(key, attempt)
+  #told(attempt: KeeperAttempt): void {
     for (const handler of this.#handlers) handler(attempt)
+    for (const wake of this.#waiters.splice(0)) wake()
   }
 
-  async #call<K extends Reply["kind"]>(
-    request: Request,
-    kind: K,
-  ): Promise<Extract<Reply, { kind: K }>> {
-    if (!this.#connection) throw keeperError("no connection to the keeper")
-    return await this.#connection.call(request, kind)
+  /** Leaves; jobs and keepers go on. */
+  async stop(): Promise<void> {
+    const links = this.#links
+    this.#links = []
+    this.#starting = undefined
+    for (const link of links) await link.stop()
+    for (const wake of this.#waiters.splice(0)) wake()
+  }
+
+  get #current(): KeeperLink {
+    const link = this.#links.at(-1)
+    if (!link) throw keeperError("no connection to the keeper")
+    return link
+  }
+
+  /** The one that knows the attempt; of one that nobody knows: who would get it. */
+  #ownerOf(target: Target): KeeperLink {
+    return this.#links.find((link) => link.find(target)) ?? this.#current
   }
 
   async launch(spec: LaunchSpec): Promise<KeeperAttempt> {
-    const { attempt } = await this.#call({ op: "launch", spec }, "attempt")
-    const key = keyOf(attempt)
-    if (!this.#seen.has(key)) this.#seen.set(key, attempt)
+    const current = this.#current
+    for (const link of this.#links.slice(0, -1)) {
+      const known = await this.#yield(link, spec)
+      if (known) return known
+    }
+    const { attempt } = await current.call({ op: "launch", spec }, "attempt")
+    current.note(attempt)
     return attempt
   }
 
-  async end(target: Target & { graceMs: number; reason: string }): Promise<void> {
-    await this.#call({ op: "end", ...target }, "done")
+  /** What an older keeper does about a new order: it knows that very attempt, or ends an older one of the task first. */
+  async #yield(link: KeeperLink, spec: LaunchSpec): Promise<KeeperAttempt | undefined> {
+    const live = link.attempts.filter((one) => one.state !== "ended")
+    if (link.clusterId !== spec.clusterId) {
+      if (live.length === 0) return undefined
+      throw new TroupeError("ERR_FORBIDDEN", "jobs of another cluster still run here", {
+        what: `starting jobs for cluster ${spec.clusterId}`,
+      })
+    }
+    const known = link.find(spec)
+    if (known) return known
+    for (const one of live) {
+      if (one.run !== spec.run || one.task !== spec.task || one.fence >= spec.fence) continue
+      const reason = `superseded by attempt ${spec.attempt}`
+      await link.call({ op: "end", ...targetOf(one), graceMs: spec.graceMs, reason }, "done")
+      while (link.find(one)?.state !== "ended" && this.#links.includes(link)) {
+        await new Promise<void>((resolve) => this.#waiters.push(resolve))
+      }
+    }
+    return undefined
   }
 
+  async end(target: Target & { graceMs: number; reason: string }): Promise<void> {
+    await this.#ownerOf(target).call({ op: "end", ...target }, "done")
+  }
+
+  /** Of all keepers; fails while one of them is away, as what it has would look lost. */
   async list(): Promise<readonly KeeperAttempt[]> {
-    const all: KeeperAttempt[] = []
-    for (let after = 0; ;) {
-      const page = await this.#call({ op: "list", after }, "page")
-      all.push(...page.attempts)
-      if (page.next === 0) return all
-      after = page.next
-    }
+    // Without any it says that there is no connection.
+    const links = this.#links.length === 0 ? [this.#current] : this.#links
+    return (await Promise.all(links.map(async (link) => await link.list()))).flat()
   }
 
   onChange(handler: (attempt: KeeperAttempt) => void): void {
@@ -187,8 +163,18 @@ export class KeeperClient {
   }
 
   async forget(target: Target & { files: boolean }): Promise<void> {
-    await this.#call({ op: "forget", ...target }, "done")
-    this.#seen.delete(keyOf(target))
+    const link = this.#ownerOf(target)
+    await link.call({ op: "forget", ...target }, "done")
+    link.drop(target)
+    if (link !== this.#current) await this.#retire(link)
+  }
+
+  /** An older keeper that nobody will ask for anything any more goes, and its files with it. */
+  async #retire(link: KeeperLink): Promise<void> {
+    if (link.attempts.length > 0 || !(await link.dismiss())) return
+    this.#links = this.#links.filter((one) => one !== link)
+    await rm(link.paths.root, { recursive: true, force: true })
+    this.#options.logger.info("an older keeper has left", { generation: link.generation })
   }
 
   async read(
@@ -209,11 +195,12 @@ export class KeeperClient {
 
   /** A file that this door named (stdout, stderr, an artifact), in chunks of at most 256 KiB. */
   content(file: string): AsyncIterable<Uint8Array> {
-    return readContent(this.#paths, file)
+    const owner = this.#links.find(({ paths }) => file.startsWith(`${paths.root}${sep}`))
+    return readContent(owner?.paths ?? keeperPaths(this.#options.directory), file)
   }
 
   #find(target: Target): KeeperAttempt {
-    const attempt = this.#seen.get(keyOf(target))
+    const attempt = this.#links.map((link) => link.find(target)).find((one) => one !== undefined)
     if (attempt) return attempt
     const { run, task } = target
     throw new TroupeError("ERR_TASK_NOT_FOUND", `no attempt of ${task} of ${run} is here`, {
@@ -222,16 +209,22 @@ export class KeeperClient {
     })
   }
 
+  /** Of the keeper that gets the new jobs. */
   async status(): Promise<KeeperStatus> {
-    return (await this.#call({ op: "status" }, "status")).status
+    return (await this.#current.call({ op: "status" }, "status")).status
   }
 
-  /** Asks the keeper to leave, which it does when nothing runs; answers whether it does. */
+  /** How many keepers answer to this data directory: more than one after an update, until older jobs are forgotten. */
+  get generations(): number {
+    return this.#links.length
+  }
+
+  /** Asks the newest keeper to leave, which it does when nothing runs; answers whether it does. */
   async shutdown(): Promise<boolean> {
-    return (await this.#call({ op: "shutdown" }, "leaving")).leaving
+    return (await this.#current.call({ op: "shutdown" }, "leaving")).leaving
   }
 }
 
-function keyOf({ run, task, fence }: Target): string {
-  return `${run}\n${task}\n${fence}`
+function targetOf({ run, task, fence }: Target): Target {
+  return { run, task, fence }
 }

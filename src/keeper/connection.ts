@@ -34,6 +34,10 @@ export class Connection {
   readonly #socket: Socket
   readonly #clock: Clock
   readonly #calls = new Map<number, Call>()
+  /** Who answers: its version and, from version 2 on, its build. */
+  hello: { readonly version: number; readonly build?: string | undefined } = { version: 0 }
+  /** Resolves when it is over, however that came. */
+  readonly closed: Promise<void>
   #id = 0
   #open = true
 
@@ -50,6 +54,7 @@ export class Connection {
     })
     let reason = "the keeper closed the connection"
     socket.on("error", (error) => (reason = error.message))
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()))
     socket.on("close", () => {
       this.#open = false
       for (const call of this.#calls.values()) call.failed(keeperError(reason))
@@ -63,11 +68,13 @@ export class Connection {
     const socket = await dial(path, parts.clock)
     const connection = new Connection(socket, parts)
     const hello = await connection.call({ op: "hello", version: protocolVersion }, "hello")
-    if (hello.version !== protocolVersion) {
+    // A newer one answers in the version that it was asked in.
+    if (hello.version < 1 || hello.version > protocolVersion) {
       connection.close()
       const reason = `keeper ${hello.pid} speaks version ${hello.version}, this node ${protocolVersion}`
       throw new TroupeError("ERR_PROTOCOL", reason, { where: "keeper", reason })
     }
+    connection.hello = hello
     return connection
   }
 

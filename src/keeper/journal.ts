@@ -3,7 +3,17 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, copyFileSync 
 import { type FileHandle, open } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { type Codec, decode, encode, list, struct, text, uint, union } from "../lib/index.ts"
+import {
+  type Codec,
+  CodecError,
+  decode,
+  encode,
+  list,
+  struct,
+  text,
+  uint,
+  union,
+} from "../lib/index.ts"
 import type { LaunchSpec } from "../wire/index.ts"
 import { endingCodec, limitsCodec, specCodec, targetFields, trailing } from "./protocol.ts"
 
@@ -54,7 +64,8 @@ const growBytes = 1 << 20
 export interface JournalContent {
   readonly records: readonly JournalRecord[]
   /** Bytes that are no record stood behind the last good one: `torn` as a crash leaves them, `damaged` otherwise. */
-  readonly end: "clean" | "torn" | "damaged"
+  /** `newer`: a record is whole, but of a kind that only a later version of this program knows. */
+  readonly end: "clean" | "torn" | "damaged" | "newer"
 }
 
 /** Everything up to the first record that does not check. A file that is not there is empty. */
@@ -73,6 +84,7 @@ export function readJournal(path: string): JournalContent {
     const length = bytes.readUInt32LE(at)
     if (length === 0) break
     const found = recordAt(bytes, at, length)
+    if (found === "newer") return { records, end: "newer" }
     if (!found) return { records, end: checksBehind(bytes, at) ? "damaged" : "torn" }
     records.push(found)
     at += headBytes + length
@@ -80,10 +92,16 @@ export function readJournal(path: string): JournalContent {
   return { records, end: "clean" }
 }
 
-function recordAt(bytes: Buffer, at: number, length: number): JournalRecord | undefined {
+function recordAt(bytes: Buffer, at: number, length: number): JournalRecord | "newer" | undefined {
   const payload = bytes.subarray(at + headBytes, at + headBytes + length)
   if (payload.length < length || crc32(payload) !== bytes.readUInt32LE(at + 4)) return undefined
-  return decode(recordCodec, payload)
+  try {
+    return decode(recordCodec, payload)
+  } catch (error) {
+    // Its sum is right: it was written so.
+    if (error instanceof CodecError) return "newer"
+    throw error
+  }
 }
 
 // A crash can tear only the last batch. More good bytes than a batch can hold behind the bad record mean that the

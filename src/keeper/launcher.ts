@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process"
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { keeperPaths } from "./paths.ts"
+import type { KeeperPaths } from "./paths.ts"
 
 /** Keeps the program small: one user thread of V8, a young generation that is collected early, two for the disk. */
 const flags = [
@@ -12,23 +12,31 @@ const flags = [
 ]
 const logBytesMax = 1 << 20
 
-/** Node and the keeper program beside this file: `main.ts` in the source, `keeper.js` in a build. */
+/** Node and the keeper program. */
 export function keeperCommand(): readonly string[] {
+  return [process.execPath, ...flags, keeperProgram()]
+}
+
+/** The one beside this file: `main.ts` in the source, `keeper.js` in a build. */
+export function keeperProgram(): string {
   const here = import.meta.dirname
   const candidates = [join(here, "main.ts"), join(here, "keeper.js"), join(here, "..", "keeper.js")]
   // In a build this file is part of another program, whose own main.ts is not there.
   const program = candidates.find((path) => existsSync(path))
   if (program === undefined) throw new Error(`no keeper program beside ${here}`)
-  return [process.execPath, ...flags, program]
+  return program
 }
 
 /** Starts it and returns; it opens its socket when it is up, or leaves when another one holds the directory. */
 export function spawnKeeper(
-  directory: string,
-  command: readonly string[],
+  start: {
+    readonly directory: string
+    readonly paths: KeeperPaths
+    readonly command: readonly string[]
+  },
   exited: () => void,
 ): void {
-  const paths = keeperPaths(directory)
+  const { directory, paths, command } = start
   mkdirSync(paths.root, { recursive: true, mode: 0o700 })
   if ((statSync(paths.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) {
     renameSync(paths.log, `${paths.log}.1`)

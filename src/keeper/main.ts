@@ -10,6 +10,7 @@ import { Berth } from "./berth.ts"
 import { type Cage, findCgroups } from "./cgroups.ts"
 import { createKeeperClock } from "./clock.ts"
 import { baseEnvironment, findCommand, findShell } from "./command.ts"
+import { buildOf, heritageOf } from "./generations.ts"
 import { findLimits } from "./limits.ts"
 import { Journal, keepDamaged, readJournal } from "./journal.ts"
 import { takeLock } from "./lock.ts"
@@ -25,6 +26,8 @@ import { Supervisor } from "./supervisor.ts"
 
 /** Another keeper holds the lock: the client that started us finds it. */
 const exitHeld = 75
+/** Only a newer program understands what stands in the journal. */
+const exitNewer = 76
 
 function log(message: string, fields: Record<string, unknown> = {}): void {
   const line = { time: Date.now(), pid: process.pid, msg: message, ...fields }
@@ -33,6 +36,8 @@ function log(message: string, fields: Record<string, unknown> = {}): void {
 
 interface Options {
   readonly directory: string
+  readonly generation: number
+  readonly build: string
   /** Without clients and live jobs it leaves after this. */
   readonly lingerMs: number
   /** Only this kind of cgroup, or `session` for none. */
@@ -40,9 +45,10 @@ interface Options {
   readonly spawners: number
 }
 
-async function main({ directory, lingerMs, trees, spawners }: Options): Promise<void> {
+async function main(options: Options): Promise<void> {
+  const { directory, generation, lingerMs, trees, spawners } = options
   process.title = "troupe-keeper"
-  const paths = keeperPaths(directory)
+  const paths = keeperPaths(directory, generation)
   mkdirSync(paths.root, { recursive: true, mode: 0o700 })
   chmodSync(paths.root, 0o700)
   const bootId = readBootId()
@@ -55,6 +61,13 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   const clock = createKeeperClock()
   const book = new Book()
   const { records, end } = readJournal(paths.journal)
+  if (end === "newer") {
+    log("the journal is of a newer version of this program", { journal: paths.journal })
+    process.exit(exitNewer)
+  }
+  if (records.length === 0) {
+    for (const record of heritageOf(directory, generation)) book.apply(record)
+  }
   if (end === "damaged")
     log("journal is damaged", { kept: keepDamaged(paths.journal, clock.now()) })
   for (const record of records) book.apply(record)
@@ -110,6 +123,7 @@ async function main({ directory, lingerMs, trees, spawners }: Options): Promise<
   const server = new KeeperServer({
     supervisor,
     log,
+    build: options.build,
     status: () => ({
       live: supervisor.live,
       known: supervisor.known,
@@ -164,6 +178,9 @@ const { positionals, values } = parseArgs({
   options: {
     "linger-ms": { type: "string", default: "15000" },
     trees: { type: "string" },
+    generation: { type: "string", default: "1" },
+    /** Stands for this program's bytes. */
+    build: { type: "string" },
     /** How many processes may spawn at most, this one included. */
     spawners: { type: "string", default: availableParallelism() > 4 ? "3" : "2" },
     /** Not a keeper: one of its further spawners. */
@@ -183,6 +200,8 @@ if (values.spawner) {
 } else {
   await main({
     directory,
+    generation: Number(values.generation),
+    build: values.build ?? buildOf(process.argv[1]!),
     lingerMs: Number(values["linger-ms"]),
     trees: values.trees,
     spawners: Number(values.spawners),

@@ -18,8 +18,9 @@ export interface KeeperPaths {
   readonly socketPointer: string
 }
 
-export function keeperPaths(directory: string): KeeperPaths {
-  const root = join(resolve(directory), "keeper")
+/** A generation is one more after each update that found jobs running. */
+export function keeperPaths(directory: string, generation = 1): KeeperPaths {
+  const root = join(resolve(directory), generation === 1 ? "keeper" : `keeper-${generation}`)
   return {
     root,
     journal: join(root, "journal"),

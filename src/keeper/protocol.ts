@@ -17,8 +17,9 @@ import {
 import type { Ending, ErrorCode, Limits } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 
-/** Node and keeper must agree on it; a keeper of another version is left alone and said. */
-export const protocolVersion = 1
+/** 1: the first. 2: limits in a launch, the build in a hello. A node speaks with keepers of all versions up to its own,
+ *  but sends a launch only to one of its own build: all other messages stay as they are. */
+export const protocolVersion = 2
 export const frameBytesMax = 4 << 20
 /** Attempts in one page of `list`. */
 export const pageMax = 256
@@ -149,7 +150,7 @@ const status: Codec<KeeperStatus> = struct({
 
 const reply = union("kind", {
   done: struct({}),
-  hello: struct({ version: uint, pid: uint }),
+  hello: struct({ version: uint, pid: uint, build: trailing(name) }),
   attempt: struct({ attempt }),
   page: struct({ attempts: list(attempt, pageMax), next: uint }),
   status: struct({ status }),

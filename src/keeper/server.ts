@@ -17,6 +17,8 @@ import type { Supervisor } from "./supervisor.ts"
 
 export interface ServerParts {
   readonly supervisor: Supervisor
+  /** Tells this program from others; said to nodes that know of builds. */
+  readonly build: string
   readonly status: () => Omit<KeeperStatus, "version" | "pid">
   readonly log: KeeperLog
   /** Number of clients, whenever it changes. */
@@ -134,7 +136,12 @@ export class KeeperServer {
         return { kind: "done" }
       case "list":
         return { kind: "page", ...supervisor.page(request.after) }
-      case "hello":
+      case "hello": {
+        // An older node is answered in its own words.
+        const version = Math.min(request.version, protocolVersion)
+        const { build } = this.#parts
+        return { kind: "hello", version, pid: process.pid, ...(version > 1 && { build }) }
+      }
       case "status":
       case "shutdown":
         return this.#tellOfItself(request.op)
@@ -143,9 +150,8 @@ export class KeeperServer {
     throw new Error("unknown request")
   }
 
-  #tellOfItself(what: "hello" | "status" | "shutdown"): Reply {
+  #tellOfItself(what: "status" | "shutdown"): Reply {
     const own = { version: protocolVersion, pid: process.pid }
-    if (what === "hello") return { kind: "hello", ...own }
     if (what === "status") {
       return { kind: "status", status: { ...own, ...this.#parts.status() } }
     }

@@ -140,7 +140,8 @@ export function fakeWorld(): World {
 
 export interface RealWorld extends World {
   readonly directory: string
-  client(): KeeperClient
+  /** `build`: as if node and keeper were of another version of the program. */
+  client(build?: string): KeeperClient
   /** The keeper's own log. */
   log(): string
 }
@@ -149,12 +150,14 @@ export function realWorld(options: { prefix?: string; args?: readonly string[] }
   const directory = mkdtempSync(join(tmpdir(), options.prefix ?? "keeper-"))
   const { order } = orders()
   const clients: KeeperClient[] = []
-  const client = () => {
+  const client = (build?: string) => {
+    const builds = build === undefined ? [] : ["--build", build]
     const made = createKeeper({
       directory,
       clock: createClock(),
       logger: silentLogger,
-      command: [...keeperCommand(), ...(options.args ?? [])],
+      command: [...keeperCommand(), ...(options.args ?? []), ...builds],
+      ...(build !== undefined && { build }),
     })
     clients.push(made)
     return made
@@ -190,6 +193,8 @@ async function clearAway(last: KeeperClient): Promise<void> {
     await last.end({ ...attempt, graceMs: 0, reason: "the test is over" })
     await watched.ending(attempt)
   }
+  // Older ones leave with their last attempt.
+  for (const attempt of await last.list()) await last.forget({ ...attempt, files: true })
   const { pid } = await last.status()
   await last.shutdown()
   await last.stop()

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { crc32 } from "node:zlib"
 import * as fc from "fast-check"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { Journal, type JournalRecord, readJournal } from "../../../src/keeper/journal.ts"
@@ -162,4 +163,30 @@ test("a rewrite that fails leaves the old journal as it was", async () => {
   await expect(blocked.rewrite(() => [])).rejects.toThrow("ENOENT")
   expect(readJournal(path).records).toEqual([accepted(1)])
   await journal.close()
+})
+
+test("what came later stands behind everything else: an older program's records are read", async () => {
+  const limited = { ...accepted(11), spec: anOrder({ fence: 11, limits: { pids: 5, cpus: 0.5 } }) }
+  const paths: JournalRecord = { type: "limited", ...target, fence: 11, paths: ["/sys/a", "/b"] }
+  await written([accepted(10), limited, paths])
+  expect(readJournal(path).records).toEqual([accepted(10), limited, paths])
+  // Without a cgroup a start has the bytes that version 1 wrote, and none behind them.
+  await written([{ type: "started", ...target, pid: 4, ticks: "99", at: 5 }])
+  const old = Buffer.from("\u0002\u0003r-1\u0006server\n\u0004\u000299\u0005")
+  const bytes = readFileSync(path)
+  expect(bytes.readUInt32LE(16)).toBe(old.length)
+  expect(bytes.subarray(24, 24 + old.length)).toEqual(old)
+})
+
+test("a record of a kind that only a later program knows: nothing behind it is believed", async () => {
+  await written([accepted(10)])
+  const bytes = readFileSync(path)
+  const length = bytes.readUInt32LE(16)
+  const payload = Buffer.from([99, 1, 2, 3])
+  const at = 16 + 8 + length
+  bytes.writeUInt32LE(payload.length, at)
+  bytes.writeUInt32LE(crc32(payload), at + 4)
+  payload.copy(bytes, at + 8)
+  writeFileSync(path, bytes)
+  expect(readJournal(path)).toEqual({ records: [accepted(10)], end: "newer" })
 })

@@ -85,3 +85,21 @@ test("noise is an error, never a message", () => {
     }),
   )
 })
+
+test("to and from version 1: no byte where it knows none", () => {
+  const hello = encodeReply(1, { kind: "hello", version: 1, pid: 7 })
+  // length, id, case 1, version, pid
+  expect([...hello]).toEqual([0, 0, 0, 4, 1, 1, 1, 7])
+  expect(decodeReply(hello.subarray(4))).toEqual({
+    id: 1,
+    reply: { kind: "hello", version: 1, pid: 7 },
+  })
+  const named = encodeReply(1, { kind: "hello", version: 2, pid: 7, build: "b" })
+  expect(decodeReply(named.subarray(4)).reply).toMatchObject({ version: 2, build: "b" })
+  const plain = encodeRequest(1, { op: "launch", spec: anOrder() })
+  const limited = encodeRequest(1, { op: "launch", spec: anOrder({ limits: { pids: 3 } }) })
+  expect([...limited.subarray(4, plain.length)]).toEqual([...plain.subarray(4)])
+  expect(decodeRequest(limited.subarray(4)).request).toMatchObject({
+    spec: { limits: { pids: 3 } },
+  })
+})
