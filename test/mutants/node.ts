@@ -42,7 +42,8 @@ export const nodeMutants: readonly Mutant[] = [
     what: "the id of a removed member is given to the next one",
     file: "src/state/members.ts",
     find: 'memberRow({ id: draft.index, role: "worker" }, declared, draft.version)',
-    replace: 'memberRow({ id: draft.members().length + 1, role: "worker" }, declared, draft.version)',
+    replace:
+      'memberRow({ id: draft.members().length + 1, role: "worker" }, declared, draft.version)',
     tests: unit("state/members"),
   },
   {
@@ -80,9 +81,9 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-27",
     what: "a leader's heartbeats go on while its disk hangs (hashicorp#503)",
-    file: "src/node/replica-pace.ts",
-    find: "if (!this.#input.isDiskStalled()) input(() => raft.tick())",
-    replace: "input(() => raft.tick())",
+    file: "src/node/replica-log.ts",
+    find: "this.#input.ticks() - oldest.ticks > this.#input.stallTicks()",
+    replace: "oldest.ticks < 0",
     tests: promises,
   },
   {

@@ -178,6 +178,8 @@ class Simulation {
       const told = visitors.list(`end-${machine.name}`, machine, runsOf(leader).length)
       await this.#settled("a list at the end", told)
     }
+    // The lists took their time, and something may have been written meanwhile.
+    await world.until("all agree again", calmMs, () => agreed(world, leader) || undefined)
     sameTables(world, leader)
     accountedFor(clients, leader)
     const { succeeded, total } = untouchedSucceeded(world, leader, this.#faults)
