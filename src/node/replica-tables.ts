@@ -21,6 +21,9 @@ import type { LogLimits } from "./options.ts"
 import type { ReplicaStores } from "./parts.ts"
 
 const logLimitsDefault: LogLimits = { snapshotBytes: 64 << 20, entriesKept: 10_000 }
+const bytesKeptDefault = 32 << 20
+/** A snapshot is due when the log since the last one is larger than the state by this factor, and than the limit. */
+const logPerState = 2
 
 export interface ReplicaTablesInput {
   readonly stores: ReplicaStores
@@ -39,6 +42,8 @@ export interface ReplicaTablesInput {
   failed(error: Error): void
   /** Most voters have other rows. */
   diverged(error: Error): void
+  /** Most voters had the same rows after this entry. */
+  confirmed(index: number): void
 }
 
 /** Measurements that are remembered until the voters have agreed. */
@@ -59,6 +64,8 @@ export class ReplicaTables {
   #applied: LogMark
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
+  /** Of the last snapshot. */
+  #stateBytes = 0
   #closed = false
 
   constructor(input: ReplicaTablesInput) {
@@ -78,6 +85,7 @@ export class ReplicaTables {
   /** Rows as they stand on disk, read once when the replica opens. UnknownVersionError when they are newer. */
   async load(): Promise<void> {
     this.view.adopt(await loadRows(this.#stores.tables, this.#input.versions))
+    this.#stateBytes = await this.#stores.snapshots.bytes()
   }
 
   /** A view that has all rows of this run: those of finished runs are on disk only. */
@@ -129,7 +137,11 @@ export class ReplicaTables {
 
   async #compare(agreed: { readonly index: number; readonly hash: string }): Promise<void> {
     const own = await this.#measured.get(agreed.index)?.catch(() => undefined) // Already told by failed.
-    if (own === undefined || own === agreed.hash) return
+    if (own === undefined) return
+    if (own === agreed.hash) {
+      this.#input.confirmed(agreed.index)
+      return
+    }
     const at = `after entry ${agreed.index}`
     this.#input.diverged(
       new Error(
@@ -174,7 +186,9 @@ export class ReplicaTables {
         () => undefined, // Already told by failed.
       )
     }
-    if (this.#stores.log.stats().bytes > this.#limits.snapshotBytes) void this.#snapshot()
+    const { snapshotBytes } = this.#limits
+    const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
+    if (this.#stores.log.stats().bytes > due) void this.#snapshot()
   }
 
   /** Everything is replaced by a received snapshot. */
@@ -205,6 +219,32 @@ export class ReplicaTables {
     return written
   }
 
+  /** One that cannot be read any more is put aside, and there is a new one. */
+  async renewSnapshot(index: number): Promise<void> {
+    if (this.#snapshotting || this.#closed) return
+    try {
+      const latest = await this.#stores.snapshots.latest().catch(() => undefined) // Broken from its first byte.
+      if (latest === undefined || latest.index === index) {
+        await this.#stores.snapshots.setAside(index)
+      }
+    } catch (error) {
+      this.#input.failed(error as Error)
+      return
+    }
+    await this.#snapshot()
+  }
+
+  /** The entry that the log then begins behind: followers that lag a little need no snapshot. */
+  #keptBefore(index: number): number {
+    const { entriesKept, bytesKept = bytesKeptDefault } = this.#limits
+    const lowest = Math.max(this.#memory.firstIndex(), index - entriesKept)
+    const entries = this.#memory.entries(lowest, index + 1, Number.POSITIVE_INFINITY)
+    if (typeof entries === "string") return lowest
+    let bytes = 0
+    const first = entries.findLastIndex((entry) => (bytes += entry.data.length) > bytesKept)
+    return first < 0 ? lowest : entries[first]!.index
+  }
+
   async #snapshot(): Promise<void> {
     if (this.#snapshotting || this.#closed) return
     this.#snapshotting = true
@@ -213,8 +253,9 @@ export class ReplicaTables {
       const applied = this.#applied
       await this.#write(() => this.#stores.tables.write([], applied, { sync: true }))
       const { mark, rows } = await this.#stores.tables.view()
-      await this.#stores.snapshots.create(mark, rows)
-      const keep = Math.max(this.#memory.firstIndex(), mark.index - this.#limits.entriesKept)
+      const { bytes } = await this.#stores.snapshots.create(mark, rows)
+      this.#stateBytes = bytes
+      const keep = this.#keptBefore(mark.index)
       const term = this.#memory.term(keep)
       if (typeof term === "number") await this.#stores.log.compact({ ...mark, index: keep, term })
       this.#memory.createSnapshot(mark)

@@ -28,6 +28,7 @@ import {
   UnknownVersionError,
 } from "../wire/index.ts"
 import { Boots, type BootTag, bootTag } from "./boots.ts"
+import type { HeldChunks } from "./parts.ts"
 import { LostLeader } from "./lost-leader.ts"
 import type { Need, Pace } from "./patience.ts"
 import { Leading, successorOf } from "./replica-leading.ts"
@@ -40,7 +41,6 @@ import { ReplicaTables } from "./replica-tables.ts"
 import { type ProposalOutcome, Proposals } from "./replica-proposals.ts"
 import { Waiters } from "./replica-waiters.ts"
 import { RoundTrips } from "./round-trips.ts"
-import { receiveSnapshot } from "./snapshots.ts"
 import { Tally } from "./tally.ts"
 
 /** Version of entries since which frames name the start of their sender. */
@@ -134,8 +134,10 @@ export class Replica {
       boot: () => (activeVersion(this.tables) >= bootsSince ? this.#boot : 0),
       peerOf: (id) => this.peerOf(id),
       unreachable: (id) => this.#input(() => this.#raft.reportUnreachable(id)),
-      snapshotSent: (id, ok) => {
+      snapshotSent: (id, index, delivery) => {
+        const ok = delivery === "delivered"
         this.tally.shipped(ok)
+        if (delivery === "unreadable") this.#renewSnapshot(index)
         this.#input(() => this.#raft.reportSnapshot(id, ok))
       },
       isMuted: () => this.#log.isStalled(),
@@ -267,17 +269,30 @@ export class Replica {
     close().catch((error: unknown) => this.#parts.fatal(74, error as Error))
   }
 
+  /** What is here of the snapshot that this announces. */
+  async heldOf(header: Uint8Array): Promise<HeldChunks> {
+    return await this.#parts.snapshots.held(decodeFrame(header).message.snapshot!.meta)
+  }
+
+  /** A leader that cannot read what it must send lets another one lead, and makes it anew (hashicorp#522). */
+  #renewSnapshot(index: number): void {
+    this.#parts.logger.error("the stored snapshot cannot be read", { index })
+    this.handOver()
+    void this.#tables.renewSnapshot(index)
+  }
+
   /** A snapshot's rows have arrived beside the core: hand it the message that announces them. */
   async handleSnapshot(
     header: Uint8Array,
     chunks: AsyncIterable<Uint8Array>,
-    from: string,
+    from: { readonly peerId: string; readonly chunk: number },
   ): Promise<void> {
     const envelope = decodeFrame(header)
     if (envelope.clusterId !== this.clusterId || envelope.to !== this.memberId) return
     const sender = this.peerOf(envelope.from)
-    if (sender && sender.peerId !== from) return
-    await receiveSnapshot(this.#parts, envelope.message, chunks)
+    if (sender && sender.peerId !== from.peerId) return
+    if (!this.isCurrent(envelope.from, envelope.boot ?? 0)) return
+    await this.#parts.snapshots.receive(envelope.message.snapshot!.meta, chunks, from.chunk)
     this.tally.snapshotsReceived++
     this.#input(() => this.#raft.step(envelope.message))
   }

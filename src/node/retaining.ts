@@ -4,7 +4,6 @@ import {
   activeVersion,
   type CollectItem,
   idempotencyPrefix,
-  readCluster,
   rowPrefixesOf,
   runPrefix,
   type TableRows,
@@ -72,9 +71,9 @@ export class Retaining {
     return false
   }
 
+  /** This clock, which was just compared: state time never goes back, so one leader's wrong clock would stay in it. */
   #now(): number {
-    const state = readCluster(this.#duty.replica.tables)?.time ?? 0
-    return Math.max(state, this.#duty.context.parts.clock.now())
+    return this.#duty.context.parts.clock.now()
   }
 
   async #expireRuns(): Promise<void> {

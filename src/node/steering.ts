@@ -1,10 +1,12 @@
 /** The leader's hand on the roster: voters as the autopilot plans them, members taken out, ghosts cleared away. */
+import { knownVersions } from "../schema/index.ts"
 import type { Scheduler } from "../scheduler/index.ts"
-import { readMembers, readSession } from "../state/index.ts"
+import { activeVersion, readMembers, readSession } from "../state/index.ts"
 import { findGhosts, planHandover, planVoters } from "./autopilot.ts"
 import { removedReason } from "./cluster-operations.ts"
-import { type Duty, proposeSoftly } from "./duty.ts"
+import { type Duty, proposeAndWait, proposeSoftly } from "./duty.ts"
 import type { Leases } from "./leases.ts"
+import { planRaise } from "./raising.ts"
 import { type AutopilotInput, countedIn } from "./voter-view.ts"
 
 export class Steering {
@@ -59,10 +61,18 @@ export class Steering {
       contacts: this.#leases.contacts,
       status: replica.status(),
       retiring: this.#retiring,
+      version: activeVersion(replica.tables),
     }
     this.#expel(input)
     const change = planVoters(input)
     if (!change) {
+      const own = context.options.versions ?? knownVersions
+      const { confState } = input.status
+      const version = planRaise(replica.tables, { own, confState })
+      if (version !== undefined) {
+        void this.#raise(version)
+        return
+      }
       this.#removeGhosts(findGhosts(input))
       this.#handOver(planHandover(input))
       return
@@ -82,6 +92,20 @@ export class Steering {
     clock.after(this.#duty.context.options.timing.autopilotMs, () => {
       this.#changing = false
     })
+  }
+
+  /** No configuration change meanwhile: nobody becomes a voter who would not understand what follows. */
+  async #raise(version: number): Promise<void> {
+    const { logger } = this.#duty.context.parts
+    this.#changing = true
+    try {
+      logger.info("the cluster's version is raised", { version })
+      const outcome = await proposeAndWait(this.#duty, { type: "raise", items: [{ version }] })
+      const result = outcome?.results[0]
+      if (result?.ok === false) logger.info("the version stays", { reason: result.detail })
+    } finally {
+      this.#pause()
+    }
   }
 
   #handOver(to: number | undefined): void {

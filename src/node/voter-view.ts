@@ -1,6 +1,6 @@
 /** What the autopilot knows of members: who answers, who may vote, who is caught up, what a change would be worth. Pure. */
 import type { ConfState, RaftStatus } from "../consensus/index.ts"
-import type { Member } from "../schema/index.ts"
+import { type Member, understands, versionsOf } from "../schema/index.ts"
 import type { Timing } from "./timing.ts"
 
 export interface AutopilotInput {
@@ -16,6 +16,8 @@ export interface AutopilotInput {
   readonly status: RaftStatus
   /** Members that somebody takes out, and until when (boot-time clock) a standby may take their place. */
   readonly retiring?: ReadonlyMap<number, number>
+  /** Of entries and rows: who does not understand it holds no copy of them. */
+  readonly version?: number
 }
 
 /** Standbys may lag by this many entries and still count as caught up. */
@@ -29,10 +31,11 @@ export function answers(input: AutopilotInput, id: number): boolean {
   return id === input.self || input.contacts.get(id)?.answered === true
 }
 
-/** It may have been started anew with `--voter never`, or be on its way out. */
+/** It may have been started anew with `--voter never` or as an older troupe, or be on its way out. */
 export function mayVote(input: AutopilotInput, id: number): boolean {
-  const isWilling = input.members.some((member) => member.id === id && member.voter === "auto")
-  return isWilling && !isRetiring(input, id)
+  const member = input.members.find((one) => one.id === id)
+  if (member === undefined || isRetiring(input, id)) return false
+  return member.voter === "auto" && understands(versionsOf(member), input.version ?? 1)
 }
 
 /** Members that answer and may vote, those first whose like is rarest among `voters`, then the longest-standing. */
