@@ -7,7 +7,9 @@ import {
   createTables,
   readCluster,
   readMembers,
+  readRemoved,
   readSession,
+  recoveryWrites,
 } from "../../../src/state/index.ts"
 import { aDeclaration, aPair } from "../../support/plans.ts"
 
@@ -246,3 +248,81 @@ test("only a worker whose session is lost can be removed, and its id is not used
   expect(again).toEqual({ ok: true, id: log.index })
   expect(log.index).toBeGreaterThan(id)
 })
+
+test("who was removed by hand is gone, answering or not, and its peer id is never admitted again", () => {
+  const log = new Log().found()
+  const id = idOf(log.admit("b"))
+  log.session(id, "boot", "up")
+  log.apply({ type: "role", items: [{ id, role: "voter" }] })
+  const expel: Command = { type: "expel", items: [{ id, reason: "too loud" }] }
+  expect(log.apply(expel).results).toMatchObject([{ ok: false, code: "stale" }])
+  log.apply({ type: "role", items: [{ id, role: "worker" }] })
+  expect(log.apply(expel).results).toEqual([{ ok: true, id }])
+  expect(readMembers(log.tables).map((member) => member.name)).toEqual(["a"])
+  expect(readSession(log.tables, id)).toBeUndefined()
+  expect(readRemoved(log.tables, "peer-b")).toMatchObject({ id, name: "b", reason: "too loud" })
+  expect(log.admit("b").results).toEqual([{ ok: false, code: "removed", detail: "too loud" }])
+  // Asked twice it is the same.
+  expect(log.apply(expel).results).toEqual([{ ok: true, id, existing: true }])
+})
+
+test("a cluster gives way to its own recovery unless a run was accepted since", () => {
+  const peers = [{ peerId: "peer-a", addresses: [] }]
+  const supersede = (index: number): Command => ({
+    type: "supersede",
+    items: [{ into: "c1-1-0000000a", index, peers }],
+  })
+  const submit: Command = {
+    type: "submit",
+    items: [
+      {
+        principal: "anonymous",
+        key: "",
+        bodyHash: "",
+        entryNode: "a",
+        plan: aPair(),
+        placements: [],
+      },
+    ],
+  }
+  const log = new Log().found()
+  log.apply(submit)
+  const fork = log.index
+  expect(log.apply(supersede(fork - 1)).results).toMatchObject([{ code: "not-pristine" }])
+  const given = log.apply(supersede(fork))
+  expect(given.results).toEqual([{ ok: true }])
+  expect(given.events).toContainEqual({ type: "dissolved", into: "c1-1-0000000a" })
+  // Whatever comes after that is of the past.
+  expect(log.apply(submit).results).toMatchObject([{ ok: false, code: "dissolved" }])
+  expect(log.admit("c").results).toMatchObject([{ ok: false, code: "dissolved" }])
+  expect(log.apply(supersede(fork)).results).toEqual([{ ok: true, existing: true }])
+})
+
+test("a recovery leaves one voter, and a trace of where it came from", () => {
+  const log = new Log().found()
+  const b = idOf(log.admit("b"))
+  log.session(1, "boot-a", "up")
+  log.session(b, "boot-b", "up")
+  const recover = (clusterId: string, index: number): void =>
+    log.tables.commit(recoveryWrites(log.tables, { clusterId, memberId: b, index }))
+  recover("c1-1-0000000a", 10)
+  expect(readMembers(log.tables)).toMatchObject([{ id: b, name: "b", role: "voter" }])
+  expect(readSession(log.tables, 1)).toBeUndefined()
+  expect(readSession(log.tables, b)).toMatchObject({ boot: "boot-b" })
+  recover("c1-2-0000000b", 20)
+  expect(readCluster(log.tables)).toMatchObject({
+    clusterId: "c1-2-0000000b",
+    earlier: [
+      { clusterId: "c1", index: 10 },
+      { clusterId: "c1-1-0000000a", index: 20 },
+    ],
+  })
+  // The one who was lost is somebody new.
+  expect(idOf(log.admit("a"))).toBe(log.index)
+})
+
+function idOf({ results }: Applied): number {
+  const [result] = results
+  if (!result?.ok || result.id === undefined) throw new Error("not admitted")
+  return result.id
+}
