@@ -65,6 +65,8 @@ export class Machine {
   readonly keeper: FakeKeeper
   #lives = 0
   #process: Process | undefined
+  /** Requests that came while the process stood still. */
+  #waiting: (() => void)[] | undefined
   /** What the loop's probe says here. */
   loopDelay: LoopDelay = { p50Ms: 0, p99Ms: 1, maxMs: 1, worstMs: 1 }
   /** Exit codes of processes that ended by themselves. */
@@ -233,6 +235,7 @@ export class Machine {
     if (!process) return
     this.#ground.log(`${this.name} is killed`)
     this.#process = undefined
+    this.#waiting = undefined
     process.clock.die()
     this.#ground.net.kill(this.peerId)
     this.#ground.net.thaw(this.peerId)
@@ -241,21 +244,34 @@ export class Machine {
     this.disk.crash()
   }
 
+  /** A request of a client. While the process stands still it waits at its socket; it is lost when the process dies. */
+  reach(serve: () => void): void {
+    if (this.#waiting) this.#waiting.push(serve)
+    else serve()
+  }
+
   /** SIGSTOP of the node process, or its machine falls asleep; the disk and the keeper's jobs go on. */
   pause(): void {
     const process = this.#process
     if (!process) return
     this.#ground.log(`${this.name} stands still`)
     process.clock.stop()
+    this.#waiting ??= []
     this.#ground.net.freeze(this.peerId)
   }
 
-  /** Timers that are overdue run before what has arrived, as in Node's event loop. */
+  /**
+   * Timers that are overdue run before what has arrived, as in Node's event loop. Of what has arrived clients come
+   * first: who still believes that it leads is asked before it hears otherwise.
+   */
   resume(): void {
     const process = this.#process
     if (!process) return
     this.#ground.log(`${this.name} goes on`)
     process.clock.resume()
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const serve of waiting) serve()
     this.#ground.net.thaw(this.peerId)
   }
 

@@ -1,4 +1,5 @@
 /** Users who ask about runs that others submit, submit them too, cancel some, and write down all that they are told. */
+import type { TroupeNode } from "../../../src/node/index.ts"
 import { until } from "../../../src/platform/index.ts"
 import { isTroupeError, SubmitRun } from "../../../src/schema/index.ts"
 import { type RunOutput, RunRecorder, sightOf } from "../../histories/index.ts"
@@ -112,8 +113,9 @@ export class Visitors {
     const look = this.recorder.look(name, key)
     return await this.#ask({ call, look }, async (signal) => {
       const caller = { principal: "anonymous", key }
-      const { run, existing } = await until(
-        machine.node!.submitRun(request, caller, { signal }),
+      const { run, existing } = await this.#reach(
+        machine,
+        (node) => node.submitRun(request, caller, { signal }),
         signal,
       )
       call.complete({ type: "accepted", run: run.id, existing })
@@ -126,7 +128,7 @@ export class Visitors {
   async look(name: string, machine: Machine, key: string): Promise<void> {
     const look = this.recorder.look(name, key)
     await this.#ask({ call: look }, async (signal) => {
-      const run = await until(machine.node!.getRun(key, { signal }), signal)
+      const run = await this.#reach(machine, (node) => node.getRun(key, { signal }), signal)
       look.complete({ type: "seen", sight: sightOf(run) })
       this.recorder.attempts(run)
       return run.id
@@ -139,7 +141,11 @@ export class Visitors {
     const look = this.recorder.look(name, key)
     await this.#ask({ call, look }, async (signal) => {
       const caller = { principal: "anonymous" }
-      const run = await until(machine.node!.cancelRun(key, reason, caller, { signal }), signal)
+      const run = await this.#reach(
+        machine,
+        (node) => node.cancelRun(key, reason, caller, { signal }),
+        signal,
+      )
       call.complete({ type: "cancelling" })
       look.complete({ type: "seen", sight: sightOf(run) })
       return run.id
@@ -149,9 +155,26 @@ export class Visitors {
   async list(name: string, machine: Machine, limit = pageSize): Promise<void> {
     const page = this.recorder.list(name)
     await this.#ask({}, async (signal) => {
-      page.complete(await until(machine.node!.listRuns({ limit }, { signal }), signal))
+      page.complete(
+        await this.#reach(machine, (node) => node.listRuns({ limit }, { signal }), signal),
+      )
       return undefined
     })
+  }
+
+  /** Asks the process, once it looks at its sockets. */
+  async #reach<T>(
+    machine: Machine,
+    call: (node: TroupeNode) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const answer = new Promise<T>((resolve, reject) => {
+      machine.reach(() => {
+        const { node } = machine
+        if (!signal.aborted && node) call(node).then(resolve, reject)
+      })
+    })
+    return await until(answer, signal)
   }
 
   /** A call whose machine dies, or whose leader is lost, stays open: nobody knows. */
