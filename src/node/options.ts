@@ -50,4 +50,6 @@ export interface LogLimits {
   readonly snapshotBytes: number
   /** Entries before a snapshot that stay for followers that lag a little. */
   readonly entriesKept: number
+  /** The same in bytes of their data: whichever is reached first. */
+  readonly bytesKept?: number
 }

@@ -57,14 +57,29 @@ export interface TableStore {
   close(): Promise<void>
 }
 
+/** The beginning of a snapshot: how many chunks, and their hash. */
+export interface HeldChunks {
+  readonly chunks: number
+  readonly hash: string
+}
+
 /** Snapshots on disk: rows in checksummed chunks, written beside and renamed. */
 export interface SnapshotStore {
   latest(): Promise<LogMark | undefined>
   create(mark: LogMark, rows: AsyncIterable<Row>): Promise<{ bytes: number }>
-  /** Raw chunks for sending; each is verified when received. */
-  chunks(index: number): AsyncIterable<Uint8Array>
-  /** Writes received chunks, verifies, keeps. ERR_LOG_CORRUPT on a bad chunk. */
-  receive(mark: LogMark, chunks: AsyncIterable<Uint8Array>): Promise<void>
+  /** Of the newest one; 0 without one. */
+  bytes(): Promise<number>
+  /** Raw chunks for sending, without the first `from`; each is verified when received. ERR_LOG_CORRUPT, ERR_STORAGE. */
+  chunks(index: number, from?: number): AsyncIterable<Uint8Array>
+  /** How many of the first chunks need not be sent to somebody who holds this of a snapshot. */
+  agrees(index: number, held: HeldChunks): Promise<number>
+  /** What is here of a snapshot whose stream broke. */
+  held(mark: LogMark): Promise<HeldChunks>
+  /** Writes received chunks behind the first `from` that are here, verifies, keeps. ERR_LOG_CORRUPT on a bad chunk; what
+   *  came before a stream broke stays. */
+  receive(mark: LogMark, chunks: AsyncIterable<Uint8Array>, from?: number): Promise<void>
+  /** Moves one that cannot be read to `quarantine/`; answers where it is then. */
+  setAside(index: number): Promise<string>
   rows(index: number): AsyncIterable<Row>
   /** Drops all but the newest. */
   prune(): Promise<void>

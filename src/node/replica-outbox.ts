@@ -3,7 +3,7 @@ import type { Message } from "../consensus/index.ts"
 import type { PeerRef } from "../schema/index.ts"
 import { encodeFrame } from "../wire/index.ts"
 import type { Parts, ReplicaStores } from "./parts.ts"
-import { createSnapshotSender } from "./snapshots.ts"
+import { createSnapshotSender, type Delivery } from "./snapshots.ts"
 
 export interface OutboxInput {
   readonly parts: Parts & ReplicaStores
@@ -14,7 +14,7 @@ export interface OutboxInput {
   peerOf(id: number): PeerRef | undefined
   /** An append was dropped: the follower's progress must not stay optimistic. */
   unreachable(id: number): void
-  snapshotSent(id: number, ok: boolean): void
+  snapshotSent(id: number, index: number, delivery: Delivery): void
   /** A leader whose disk hangs must not be taken for one that works: no appends, no heartbeats (C-24). */
   isMuted(): boolean
   sentHeartbeat(id: number): void
@@ -40,7 +40,8 @@ export function createOutbox(input: OutboxInput): Outbox {
     })
   const sendSnapshot = createSnapshotSender(parts, frame)
   const ship = async (peer: PeerRef, message: Message): Promise<void> => {
-    input.snapshotSent(message.to, await sendSnapshot(peer, message))
+    const { index } = message.snapshot!.meta
+    input.snapshotSent(message.to, index, await sendSnapshot(peer, message))
   }
   // An append without entries only tells the commit index: under load the next entries tell it just as soon.
   const held = new Map<number, Message>()

@@ -138,11 +138,16 @@ export class ReplicaSlot {
   }
 
   async handleSnapshot(stream: ByteStream): Promise<void> {
-    await serveSnapshot(stream, async (header, chunks) => {
+    await serveSnapshot(stream, this.#slot.parts.clock, async (header) => {
       await this.#openFor(header)
       await this.#opening
-      if (!this.#replica) throw new Error("no replica here")
-      await this.#replica.handleSnapshot(header, chunks, stream.peerId)
+      const replica = this.#replica
+      if (!replica) throw new Error("no replica here")
+      const { peerId } = stream
+      return {
+        held: () => replica.heldOf(header),
+        take: (chunks, chunk) => replica.handleSnapshot(header, chunks, { peerId, chunk }),
+      }
     })
   }
 }

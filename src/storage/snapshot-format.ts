@@ -24,10 +24,13 @@ const version = 1
 export class SnapshotDamage extends Error {
   override readonly name = "SnapshotDamage"
   readonly offset: number
+  /** What there is of it is right, and not all of it. */
+  readonly isCutShort: boolean
 
-  constructor(offset: number, reason: string) {
+  constructor(offset: number, reason: string, isCutShort = false) {
     super(reason)
     this.offset = offset
+    this.isCutShort = isCutShort
   }
 }
 
@@ -76,6 +79,12 @@ export async function* writeChunks(
   }
   if (page.length > 0) yield sealed("rows", encode(rowChunk, page))
   yield chunk("end", number, encode(endCodec, { rows: count, sha256: sha256.digest("hex") }))
+}
+
+/** The beginning of a snapshot, by how many chunks and what hash. */
+export interface Held {
+  readonly chunks: number
+  readonly hash: string
 }
 
 /** Takes a snapshot's chunks in order and checks all that can be checked. */
@@ -134,15 +143,20 @@ export class ChunkChecker {
 
   #end(at: number, body: Uint8Array): void {
     const end = decode(endCodec, body)
-    if (end.rows !== this.#rows || end.sha256 !== this.#sha256.digest("hex")) {
+    if (end.rows !== this.#rows || end.sha256 !== this.#sha256.copy().digest("hex")) {
       throw new SnapshotDamage(at, "the whole does not have the hash that it was written with")
     }
     this.#ended = true
   }
 
+  /** How many chunks came so far, and the hash of all of them. */
+  held(): Held {
+    return { chunks: this.#number, hash: this.#sha256.copy().digest("hex") }
+  }
+
   /** Throws when the last chunk has not come. */
   finish(): void {
-    if (!this.#ended) throw new SnapshotDamage(this.#offset, "the snapshot ends early")
+    if (!this.#ended) throw new SnapshotDamage(this.#offset, "the snapshot ends early", true)
   }
 }
 
@@ -179,5 +193,5 @@ export async function* splitChunks(source: AsyncIterable<Uint8Array>): AsyncGene
     held = bytes.length
   }
   // What is left is no chunk: the checker says so.
-  if (held > 0) throw new SnapshotDamage(offset, "the snapshot ends early")
+  if (held > 0) throw new SnapshotDamage(offset, "the snapshot ends early", true)
 }

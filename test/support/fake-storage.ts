@@ -37,6 +37,8 @@ interface Shelf {
   /** Table writes that a crash may lose. */
   unsynced: { writes: readonly TableWrite[]; mark: AppliedMark }[]
   readonly snapshots: Map<number, { mark: LogMark; chunks: readonly Uint8Array[] }>
+  /** Chunks of snapshots whose stream broke. */
+  readonly partial: Map<string, Uint8Array[]>
   readonly local: Map<string, string>
   identity: Identity | undefined
   bootCount: number
@@ -54,6 +56,7 @@ function shelfOf(disk: FakeDisk): Shelf {
       tables: undefined,
       unsynced: [],
       snapshots: new Map(),
+      partial: new Map(),
       local: new Map(),
       identity: undefined,
       bootCount: 0,
@@ -345,7 +348,8 @@ function asCorrupt(error: unknown): unknown {
 
 function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
   const { epoch } = disk
-  const { snapshots } = shelfOf(disk)
+  const { snapshots, partial } = shelfOf(disk)
+  const partOf = ({ index, term }: LogMark) => `${index}-${term}`
   async function keep(mark: LogMark, source: AsyncIterable<Uint8Array>) {
     const chunks: Uint8Array[] = []
     for await (const chunk of source) chunks.push(Uint8Array.from(chunk))
@@ -366,14 +370,39 @@ function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
       return snapshots.get(newest)?.mark
     },
     create: (mark, rows) => keep(mark, writeChunks(mark, rows)),
-    async *chunks(index) {
-      yield* stored(index).chunks
+    async bytes() {
+      const newest = snapshots.get(Math.max(0, ...snapshots.keys()))
+      return newest?.chunks.reduce((sum, chunk) => sum + chunk.length, 0) ?? 0
     },
-    async receive(mark, chunks) {
+    async *chunks(index, from = 0) {
+      yield* stored(index).chunks.slice(from)
+    },
+    async agrees(index, held) {
       const checker = new ChunkChecker()
+      for (const chunk of stored(index).chunks.slice(0, held.chunks)) checker.take(chunk)
+      return checker.held().hash === held.hash ? checker.held().chunks : 0
+    },
+    async held(mark) {
+      const checker = new ChunkChecker()
+      for (const chunk of partial.get(partOf(mark)) ?? []) checker.take(chunk)
+      return checker.held()
+    },
+    async setAside(index) {
+      snapshots.delete(index)
+      return `/quarantine/${index}.snap`
+    },
+    async receive(mark, chunks, from = 0) {
+      const checker = new ChunkChecker()
+      const part = (partial.get(partOf(mark)) ?? []).slice(0, from)
+      partial.set(partOf(mark), part)
       const check = async function* () {
+        for (const chunk of part.slice()) {
+          checker.take(chunk)
+          yield chunk
+        }
         for await (const chunk of splitChunks(chunks)) {
           checker.take(chunk)
+          if (disk.epoch === epoch) part.push(Uint8Array.from(chunk))
           yield chunk
         }
         checker.finish()
@@ -383,7 +412,9 @@ function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
       }
       try {
         await keep(mark, check())
+        partial.delete(partOf(mark))
       } catch (error) {
+        if (error instanceof SnapshotDamage && !error.isCutShort) partial.delete(partOf(mark))
         throw asCorrupt(error)
       }
     },

@@ -111,4 +111,73 @@ describe.each(machines)("SnapshotStore, $kind", ({ make }) => {
     await expect(snapshots.create(markAt(9), failing)).rejects.toThrow("the tables are closed")
     expect(await snapshots.latest()).toBeUndefined()
   })
+
+  test("C-32: a stream that broke after any chunk goes on behind it", async () => {
+    const { snapshots } = machine.stores()
+    await snapshots.create(markAt(9), inPortions(...rows))
+    const chunks = await collect(snapshots.chunks(9))
+    for (let whole = 0; whole < chunks.length; whole++) {
+      const broken = (async function* () {
+        yield* chunks.slice(0, whole)
+        yield chunks[whole]!.subarray(0, 11)
+        throw new Error("the stream was reset")
+      })()
+      await expect(other.stores().snapshots.receive(markAt(9), broken)).rejects.toThrow("reset")
+      // Also after a restart.
+      const received = other.stores().snapshots
+      expect(await received.latest()).toBeUndefined()
+      const held = await received.held(markAt(9))
+      expect(held.chunks).toBe(whole)
+      const from = await snapshots.agrees(9, held)
+      expect(from).toBe(whole)
+      const rest = await collect(snapshots.chunks(9, from))
+      expect(rest).toEqual(chunks.slice(whole))
+      await received.receive(markAt(9), inPortions(...rest), from)
+      expect(await collect(received.rows(9))).toEqual(rows)
+      await received.setAside(9)
+    }
+  })
+
+  test("C-32: what is here of another snapshot of the same index is not gone on with", async () => {
+    const { snapshots } = machine.stores()
+    await snapshots.create(markAt(9), inPortions(...rows))
+    const chunks = await collect(snapshots.chunks(9))
+    const received = other.stores().snapshots
+    const begun = inPortions(...chunks.slice(0, 3))
+    await expect(received.receive(markAt(9), begun)).rejects.toMatchObject({
+      code: "ERR_LOG_CORRUPT",
+    })
+    const held = await received.held(markAt(9))
+    expect(held.chunks).toBe(3)
+    expect((await received.held(markAt(9, 2))).chunks).toBe(0)
+    const third = await make()
+    const unlike = third.stores().snapshots
+    await unlike.create(markAt(9), inPortions(...rows.toReversed()))
+    expect(await unlike.agrees(9, held)).toBe(0)
+    await received.receive(markAt(9), unlike.chunks(9), 0)
+    expect(await collect(received.rows(9))).toEqual(rows.toReversed())
+    await third.dispose()
+  })
+
+  test("C-32: a chunk that is bad on the way makes the next try begin anew", async () => {
+    const { snapshots } = machine.stores()
+    await snapshots.create(markAt(9), inPortions(...rows))
+    const chunks = await collect(snapshots.chunks(9))
+    const bad = Uint8Array.from(chunks[2]!)
+    bad[400]! ^= 1
+    const received = other.stores().snapshots
+    await expect(
+      received.receive(markAt(9), inPortions(...chunks.slice(0, 2), bad)),
+    ).rejects.toMatchObject({ code: "ERR_LOG_CORRUPT" })
+    expect((await received.held(markAt(9))).chunks).toBe(0)
+  })
+
+  test("one that is put aside is not the latest any more; its size was known", async () => {
+    const { snapshots } = machine.stores()
+    expect(await snapshots.bytes()).toBe(0)
+    const { bytes } = await snapshots.create(markAt(9), inPortions(...rows))
+    expect(await snapshots.bytes()).toBe(bytes)
+    expect(await snapshots.setAside(9)).toContain("quarantine")
+    expect(await snapshots.latest()).toBeUndefined()
+  })
 })

@@ -8,6 +8,7 @@ import { VirtualClock } from "../../support/virtual-clock.ts"
 import { clusterId, openReplica, voters } from "./one-replica.ts"
 
 const mark = { index: 10, term: 2, confState: voters(2, 4, 5) }
+const from = { peerId: "peer-1", chunk: 0 }
 const header = { from: 1, to: 2, term: 2 } as const
 
 async function* oneRow(): AsyncGenerator<readonly [string, string]> {
@@ -25,7 +26,7 @@ test("C-31, B-13: after a snapshot and a further entry its membership is in forc
     snapshot: { meta: mark, data: new Uint8Array(0) },
   }
   const frame = encodeFrame({ version: 1, clusterId, incarnation: 0, to: 2, from: 1, message })
-  await clock.drive(one.replica.handleSnapshot(frame, sender.snapshots.chunks(10), "peer-1"))
+  await clock.drive(one.replica.handleSnapshot(frame, sender.snapshots.chunks(10), from))
   await clock.pass(100)
   expect(one.replica.applied).toEqual(mark)
   const entries = [{ term: 2, index: 11, type: "EntryNormal", data: new Uint8Array(0) } as const]
