@@ -1,4 +1,4 @@
-/** Makes the publishable program: `node scripts/build.ts [--out DIR]` writes dist/, flat, with everything bundled but LevelDB. */
+/** Makes the publishable program: `node scripts/build.ts [--out DIR] [--versions 1-1]` writes dist/, flat, with everything bundled but LevelDB. */
 import { execFileSync } from "node:child_process"
 import {
   chmodSync,
@@ -17,7 +17,7 @@ import { build, type BuildOptions, type Metafile } from "esbuild"
 import { doorsOpened } from "./doors.ts"
 
 const root = resolve(import.meta.dirname, "..")
-const { values } = parseArgs({ options: { out: { type: "string" } } })
+const { values } = parseArgs({ options: { out: { type: "string" }, versions: { type: "string" } } })
 const out = resolve(values.out ?? join(root, "dist"))
 const { version } = readJson(join(root, "package.json"))
 
@@ -38,6 +38,7 @@ const shared = {
   define: {
     TROUPE_VERSION: JSON.stringify(version),
     TROUPE_COMMIT: JSON.stringify(commitOf()),
+    TROUPE_VERSIONS: versionsOf(values.versions),
   },
   plugins: [doorsOpened(root)],
   metafile: true,
@@ -76,6 +77,14 @@ report()
 
 function readJson(file: string): { version: string; license?: string; name?: string } {
   return JSON.parse(readFileSync(file, "utf8"))
+}
+
+/** `1-1`: a build for tests that understands only these versions of log entries and rows. */
+function versionsOf(text: string | undefined): string {
+  if (text === undefined) return "undefined"
+  const [oldest, newest] = text.split("-").map(Number)
+  if (!oldest || !newest) throw new Error("--versions takes OLDEST-NEWEST, like 1-1")
+  return JSON.stringify({ oldest, newest })
 }
 
 /** Short hash, marked when the tree has changes; empty outside of git. */

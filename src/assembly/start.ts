@@ -155,6 +155,8 @@ function optionsOf(config: Config): NodeOptions {
     hasSeeds: seeds.length > 0,
     expect: config.expect,
     timing: timingFrom(timing),
+    retention: config.retention,
+    ...(build.versions && { versions: build.versions }),
   }
 }
 

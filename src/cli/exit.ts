@@ -14,6 +14,7 @@ export const exitCodes = {
   unplaceable: 9,
   cancelled: 130,
   storage: 74,
+  newerCluster: 76,
 } as const
 
 /** How a run ended → what `run` and `runs wait` exit with. */
@@ -43,6 +44,7 @@ export const errorExit: Readonly<Record<ErrorCode, number>> = {
   ERR_REQUEST_INVALID: exitCodes.usage,
   ERR_UNPLACEABLE: exitCodes.unplaceable,
   ERR_CONFLICT: exitCodes.usage,
+  ERR_NEWER_CLUSTER: exitCodes.newerCluster,
   ERR_KEY_CONFLICT: exitCodes.usage,
   ERR_RUN_NOT_FOUND: exitCodes.usage,
   ERR_TASK_NOT_FOUND: exitCodes.usage,

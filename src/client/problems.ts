@@ -37,6 +37,7 @@ const fields: {
   ERR_REQUEST_INVALID: { issues: "issues" },
   ERR_UNPLACEABLE: { task: "string", reasons: "strings" },
   ERR_CONFLICT: { reason: "string" },
+  ERR_NEWER_CLUSTER: { reason: "string" },
   ERR_KEY_CONFLICT: { key: "string", run: "string" },
   ERR_RUN_NOT_FOUND: { run: "string" },
   ERR_TASK_NOT_FOUND: { run: "string", task: "string" },

@@ -40,12 +40,21 @@ export interface Config {
   readonly mdns: boolean
   /** Most attempts at once. */
   readonly capacity: number
+  /** What retention lets a cluster keep (the leader's settings count) and this node hold. */
+  readonly retention: {
+    readonly runsMs: number
+    readonly runsMax: number
+    readonly keysMs: number
+    readonly blobBytes: number
+  }
   readonly preset: "lan" | "wan" | "local"
   readonly timing: Timing
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent"
   /** Absolute; absent: standard error. */
   readonly logFile?: string
 }
+
+const dayMs = 24 * 3600 * 1000
 
 export interface LoadedConfig {
   readonly config: Config
@@ -110,6 +119,12 @@ function complete(
     insecure: said("insecure") ?? false,
     mdns: said("mdns") ?? true,
     capacity: said("capacity") ?? 4 * machine.cores,
+    retention: {
+      runsMs: (said("keepRunDays") ?? 30) * dayMs,
+      runsMax: said("keepRuns") ?? 1000,
+      keysMs: (said("keepKeyDays") ?? 7) * dayMs,
+      blobBytes: (said("keepBlobGib") ?? 20) * 2 ** 30,
+    },
     preset,
     timing: {
       tickMs: said("tickMs") ?? timing.tickMs,

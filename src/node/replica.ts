@@ -171,8 +171,9 @@ export class Replica {
     try {
       await replica.#tables.load()
     } catch (error) {
-      if (error instanceof UnknownVersionError) replica.#fatal(76, error)
-      throw error
+      if (!(error instanceof UnknownVersionError)) throw error
+      replica.#fatal(76, error)
+      throw new TroupeError("ERR_NEWER_CLUSTER", error.message, { reason: error.message })
     }
     replica.#start()
     return replica

@@ -196,6 +196,6 @@ export async function blobUses(
     const { id } = row as Run
     for (const digest of blobsOf(await parts.replica.viewOf(id), id)) digests.add(digest)
   }
-  const last = page.length < runsPerPage ? undefined : (page.at(-1)?.[1] as Run).id
-  return { digests: [...digests], ...(last !== undefined && { next: last }) }
+  const [, last] = page[runsPerPage - 1] ?? []
+  return { digests: [...digests], ...(last !== undefined && { next: (last as Run).id }) }
 }

@@ -28,6 +28,7 @@ export interface ErrorDetails {
   ERR_REQUEST_INVALID: { issues: readonly Issue[] }
   ERR_UNPLACEABLE: { task: string; reasons: readonly string[] }
   ERR_CONFLICT: { reason: string }
+  ERR_NEWER_CLUSTER: { reason: string }
   ERR_KEY_CONFLICT: { key: string; run: string }
   ERR_RUN_NOT_FOUND: { run: string }
   ERR_TASK_NOT_FOUND: { run: string; task: string }

@@ -12,7 +12,8 @@ import { cli } from "./figures/cli.ts"
 import { consensus, consensusMemory } from "./figures/consensus.ts"
 import { consensusFailover, consensusSilent } from "./figures/consensus-failover.ts"
 import { dispatch } from "./figures/dispatch.ts"
-import { failover, failoverSilent } from "./figures/failover.ts"
+import { failover, failoverSilent, handover } from "./figures/failover.ts"
+import { growth } from "./figures/growth.ts"
 import { idleElections } from "./figures/idle-elections.ts"
 import { rss } from "./figures/memory.ts"
 import { startup } from "./figures/startup.ts"
@@ -25,6 +26,7 @@ const figures: readonly Figure[] = [
   dispatch,
   failover,
   failoverSilent,
+  handover,
   idleElections,
   rss,
   startup,
@@ -34,6 +36,7 @@ const figures: readonly Figure[] = [
   consensusFailover,
   consensusSilent,
   consensusMemory,
+  growth,
 ]
 const inside = "TROUPE_BENCH_INSIDE"
 

@@ -94,6 +94,7 @@ const everyDetail: { readonly [Code in ErrorCode]: ErrorDetails[Code] } = {
   ERR_REQUEST_INVALID: { issues: [] },
   ERR_UNPLACEABLE: { task: "server", reasons: ["needs iperf3", "needs 9 cores"] },
   ERR_CONFLICT: { reason: "the only voter" },
+  ERR_NEWER_CLUSTER: { reason: "rows of version 9" },
   ERR_KEY_CONFLICT: { key: "k", run: "r-1" },
   ERR_RUN_NOT_FOUND: { run: "r-1" },
   ERR_TASK_NOT_FOUND: { run: "r-1", task: "server" },
