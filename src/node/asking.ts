@@ -31,6 +31,9 @@ const repeatable = new Set([
   "removeNode",
 ])
 
+/** A change of leader is what these are for: the old one answers when it is done. */
+const outlasting = new Set(["transferLeader"])
+
 /** Who answers: this node while it leads, else the peer that does. */
 export interface LeaderSource {
   here(): OperationParts | undefined
@@ -91,7 +94,7 @@ export class Asking {
   ): Promise<unknown> {
     const moved = new AbortController()
     const onChange = (): void => {
-      if (this.#source.leaderPeer()?.peerId === peer.peerId) return
+      if (this.#source.leaderPeer()?.peerId === peer.peerId || outlasting.has(op)) return
       moved.abort(
         new TroupeError("ERR_UNKNOWN_OUTCOME", "the leader changed while it was asked", {
           hint: "ask again with the same key",

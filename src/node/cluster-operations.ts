@@ -80,13 +80,7 @@ export async function meet(
   const verdict = parts.weigh(hello)
   if (verdict.do === "stay") return undefined
   const into = hello.clusterId!
-  const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])].map((one) => ({
-    peerId: one.peerId,
-    addresses: [
-      ...one.addresses,
-      ...(one.peerId === hello.declaration.peerId ? hello.declaration.addresses : []),
-    ],
-  }))
+  const peers = peersOf(hello, peer)
   if (verdict.do === "dissolve") {
     await parts.replica.propose({ type: "dissolve", items: [{ into, peers }] })
     return undefined
@@ -98,6 +92,17 @@ export async function meet(
   })
   if (results[0] && !results[0].ok) parts.conflict(hello)
   return undefined
+}
+
+/** Whom to ask in the other cluster: who said hello, and its leader. */
+function peersOf(hello: Hello, peer: PeerRef): { peerId: string; addresses: readonly string[] }[] {
+  const { declaration, leaderPeer } = hello
+  const own = new Set([...peer.addresses, ...declaration.addresses])
+  const peers = [{ peerId: peer.peerId, addresses: [...own] }]
+  if (leaderPeer && leaderPeer.peerId !== peer.peerId) {
+    peers.push({ peerId: leaderPeer.peerId, addresses: [...leaderPeer.addresses] })
+  }
+  return peers
 }
 
 // ---------------------------------------------------------------- by hand

@@ -325,7 +325,8 @@ export class Membership {
     if (hello.cluster !== this.#options.cluster || this.#isBusy()) return
     const mine = this.#identity
     const other = hello.clusterId
-    const peers = [peer, ...(hello.leaderPeer ? [hello.leaderPeer] : [])]
+    const leader = hello.leaderPeer
+    const peers = leader && leader.peerId !== peer.peerId ? [peer, leader] : [peer]
     if (!mine) {
       const { instead, redirect } = this.#destination ?? {}
       if (instead !== undefined && other !== redirect?.from) return

@@ -91,7 +91,7 @@ export async function finished(from: Node, run: string, ms = waitMs): Promise<Ru
 
 export async function startCluster(
   count: number,
-  options: { flags?: Record<string, unknown> } = {},
+  options: { flags?: Record<string, unknown>; started?: number } = {},
 ): Promise<Cluster> {
   const directory = mkdtempSync(join(tmpdir(), "troupe-e2e-"))
   const { hosts, remove } = makeHosts(count)
@@ -99,7 +99,7 @@ export async function startCluster(
   const nodes = hosts.map((host, index) =>
     node({ host, name: `n${index + 1}`, directory, holdFile, flags: options.flags ?? {} }),
   )
-  for (const one of nodes) one.start()
+  for (const one of nodes.slice(0, options.started ?? count)) one.start()
   const cluster: Cluster = {
     nodes,
     hold: (phase) => writeFileSync(holdFile, phase ?? ""),
@@ -119,6 +119,7 @@ export async function startCluster(
       }),
     end: async () => {
       for (const one of nodes) one.host.heal()
+      await reportLoops(nodes)
       for (const one of nodes.filter((candidate) => !candidate.running)) one.start()
       // Started again so that each takes its keeper along when it stops.
       await Promise.allSettled(
@@ -136,6 +137,21 @@ export async function startCluster(
     },
   }
   return cluster
+}
+
+/** How long each node's event loop kept its timers waiting at worst: told, not judged, since tests share the machine. */
+async function reportLoops(nodes: readonly Node[]): Promise<void> {
+  const running = nodes.filter((one) => one.running)
+  const told = await Promise.allSettled(
+    running.map(async (one) => {
+      const signal = AbortSignal.timeout(2000)
+      const text = await (await fetch(`${one.api}/metrics`, { signal })).text()
+      const seconds = /^troupe_loop_delay_max_seconds (\S+)$/m.exec(text)?.[1]
+      return `${one.name} ${Math.round(1000 * Number(seconds))} ms`
+    }),
+  )
+  const worst = told.map((one) => (one.status === "fulfilled" ? one.value : "no answer"))
+  console.log(`longest delay of the event loops: ${worst.join(", ")}`)
 }
 
 function node(input: {

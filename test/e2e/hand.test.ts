@@ -17,6 +17,10 @@ function document(label: string, agent: string, command: string): string {
   return `api_version: v1\nrun_id: ${label}\nroles:\n  only:\n    agent: ${agent}\n    command: [sh, -c, '${command}']\n`
 }
 
+async function status(node: Node): Promise<ClusterStatus> {
+  return await get<ClusterStatus>(node, "/cluster/status")
+}
+
 describe.skipIf(!hasHosts)("by hand", () => {
   let cluster: Cluster | undefined
 
@@ -24,10 +28,6 @@ describe.skipIf(!hasHosts)("by hand", () => {
     await cluster?.end()
     cluster = undefined
   })
-
-  async function status(node: Node): Promise<ClusterStatus> {
-    return await get<ClusterStatus>(node, "/cluster/status")
-  }
 
   async function one(nodes: readonly Node[], voters: number): Promise<ClusterStatus> {
     return await eventually(`one cluster of ${nodes.length}`, async () => {
@@ -93,18 +93,14 @@ describe.skipIf(!hasHosts)("by hand", () => {
   })
 
   test("expect 3: two found nothing, three found one", async () => {
-    cluster = await startCluster(3, { flags: { expect: "3" } })
+    cluster = await startCluster(3, { flags: { expect: "3" }, started: 2 })
     const [first, second, third] = cluster.nodes
-    await third!.kill()
-    // It may have been there long enough for all three to agree: then this says nothing, and begins anew.
-    await new Promise((resolve) => setTimeout(resolve, 4000))
-    const before = await Promise.all([first!, second!].map(status))
-    if (before.every(({ clusterId }) => clusterId === "")) {
-      third!.start()
-    } else {
-      expect(before[0]!.clusterId).toBe(before[1]!.clusterId)
-      third!.start()
-    }
+    const alone = async (): Promise<string[]> =>
+      await Promise.all([first!, second!].map(async (node) => (await status(node)).clusterId))
+    await eventually("both to be up", alone)
+    await new Promise((resolve) => setTimeout(resolve, 5000))
+    expect(await alone()).toEqual(["", ""])
+    third!.start()
     await one(cluster.nodes, 3)
   })
 

@@ -5,6 +5,7 @@ import type { ConfState, RaftStatus } from "../../../src/consensus/index.ts"
 import {
   type AutopilotInput,
   findGhosts,
+  planHandover,
   planVoters,
   type VoterChange,
 } from "../../../src/node/autopilot.ts"
@@ -28,6 +29,7 @@ interface Seen {
   readonly never?: boolean
   readonly name?: string
   readonly address?: string
+  readonly zone?: string
   /** Nobody has asked it yet. */
   readonly unknown?: boolean
 }
@@ -67,13 +69,14 @@ function input(seen: readonly Seen[], joint: readonly number[] = []): AutopilotI
         inflight: 0,
       })),
   }
-  const members = seen.map(({ id, is, never, name, address }) => ({
+  const members = seen.map(({ id, is, never, name, address, zone }) => ({
     id,
     role: is,
     ...aDeclaration({
       name: name ?? `n${id}`,
       peerId: `peer-${id}`,
       voter: never ? "never" : "auto",
+      ...(zone !== undefined && { labels: { zone } }),
       addresses: [address ?? `/ip4/10.0.0.${id}/tcp/8771`],
     }),
   }))
@@ -212,8 +215,86 @@ test.each<[string, Seen[], string]>([
     [voter(1), voter(2), voter(3), standby(4, { silent: minutes })],
     "-4",
   ],
+  ["two that vote become three as soon as one is ready", [voter(1), voter(2), standby(3)], "+3"],
+  ["or one, if nobody else comes", [voter(1), voter(2)], "*2"],
+  [
+    "four become five",
+    [voter(1), voter(2), voter(3), voter(4), standby(5), ...[6, 7].map((id) => worker(id))],
+    "+5",
+  ],
+  [
+    "or three, without who is silent",
+    [voter(1), voter(2), voter(3), voter(4, { silent: 300 })],
+    "-4",
+  ],
+  [
+    "a voter that will not vote any more gives its place",
+    [voter(1), voter(2), voter(3, { never: true }), standby(4)],
+    "+4 -3",
+  ],
+  ["but not to nobody", [voter(1), voter(2), voter(3, { never: true })], ""],
+  [
+    "standbys come from other hosts first",
+    [
+      voter(1, { address: "/ip4/10.0.0.1/tcp/1" }),
+      worker(2, { address: "/ip4/10.0.0.1/tcp/2" }),
+      worker(3, { address: "/ip4/10.0.0.1/tcp/3" }),
+      worker(4),
+      worker(5),
+    ],
+    "*4 *5",
+  ],
+  [
+    "and from other zones, whatever their hosts",
+    [
+      voter(1, { zone: "a" }),
+      worker(2, { zone: "a" }),
+      worker(3, { zone: "b" }),
+      worker(4, { zone: "b" }),
+      worker(5, { zone: "c" }),
+    ],
+    "*3 *5",
+  ],
+  [
+    "no change lowers what can be lost: a standby that is caught up but silent again waits",
+    [voter(1), voter(2), voter(3, { silent: minutes }), standby(4, { silent: 300 })],
+    "",
+  ],
 ])("%s", (_title, seen, expected) => {
   expect(steps(planVoters(input(seen)))).toBe(expected)
+})
+
+test.each<[string, Seen[], number, string]>([
+  ["a worker needs no change", [voter(1), worker(2)], 2, ""],
+  ["a standby just goes", [voter(1), standby(2)], 2, "-2"],
+  ["a standby takes a voter's place", [voter(1), voter(2), voter(3), standby(4)], 2, "+4 -2"],
+  ["which is made first", [voter(1), voter(2), voter(3), worker(4)], 2, "*4"],
+  ["and waited for", [voter(1), voter(2), voter(3), standby(4, { lags: 500 })], 2, ""],
+  ["without one, three become one and a standby", [voter(1), voter(2), voter(3)], 2, "*3 -2"],
+  [
+    "five become three, who is silent stays a standby",
+    [voter(1), voter(2), voter(3), voter(4, { silent: 300 }), voter(5)],
+    2,
+    "*4 -2",
+  ],
+  ["the leader does not take itself out", [voter(1), voter(2), voter(3)], 1, ""],
+  ["the one of two goes", [voter(1), voter(2)], 2, "-2"],
+])("taken out: %s", (_title, seen, leaving, expected) => {
+  const retiring = new Map([[leaving, now + 1000]])
+  expect(steps(planVoters({ ...input(seen), retiring }))).toBe(expected)
+})
+
+test("a standby that does not catch up in time is not waited for", () => {
+  const seen = [voter(1), voter(2), voter(3), standby(4, { lags: 500 })]
+  const plan = planVoters({ ...input(seen), retiring: new Map([[2, now]]) })
+  expect(steps(plan)).toBe("*3 -2")
+})
+
+test("a leader that is not to vote hands over to the voter that has most", () => {
+  const able = [voter(1, { never: true }), voter(2, { lags: 5 }), voter(3), voter(4, { silent: 1 })]
+  expect(planHandover(input(able))).toBe(3)
+  expect(planHandover(input([voter(1), voter(2), voter(3)]))).toBeUndefined()
+  expect(planHandover(input([voter(1, { never: true }), standby(2)]))).toBeUndefined()
 })
 
 test("nothing is begun while a joint change is under way", () => {
@@ -292,7 +373,43 @@ test("whatever is seen: voters stay odd, never fewer, and no voter that answers 
       expect(voters.size % 2).toBe(1)
       expect(voters.size).toBeGreaterThanOrEqual(before)
       expect(voters.has(1)).toBe(true)
+      // A majority answers afterwards as it did before, and no fewer losses can be borne.
+      const answering = (ids: Iterable<number>): number =>
+        [...ids].filter((id) => !seen.find((one) => one.id === id)!.silent).length
+      const was = seen.filter(({ is }) => is === "voter").map(({ id }) => id)
+      const spare = (ids: readonly number[]): number =>
+        answering(ids) - Math.floor(ids.length / 2) - 1
+      expect(spare([...voters])).toBeGreaterThanOrEqual(spare(was))
     }),
     { numRuns: 2000 },
   )
 })
+
+test("whoever is taken out: in the end an odd number votes, without it, and a majority of it answers", () => {
+  fc.assert(
+    fc.property(arbitrarySeen, fc.nat(), (seen, dice) => {
+      let world: Seen[] = [...seen]
+      const others = world.filter(({ id }) => id !== 1)
+      if (others.length === 0) return
+      const leaving = others[dice % others.length]!.id
+      const voters = (): Seen[] => world.filter(({ is }) => is === "voter")
+      // Without most voters answering there is no leader to do anything.
+      if (voters().filter(({ silent = 0 }) => silent === 0).length * 2 <= voters().length) return
+      for (let step = 0; step < 20; step++) {
+        const plan = planVoters({ ...input(world), retiring: new Map([[leaving, now - 1]]) })
+        if (!plan) break
+        const roles = new Map((plan.command as Roles).items.map(({ id, role }) => [id, role]))
+        world = world.map((one) => ({ ...one, is: roles.get(one.id) ?? one.is, lags: 0 }))
+        const counted = voters().some(({ id }) => id === leaving)
+        if (!counted && !world.some((one) => one.id === leaving && one.is === "standby")) break
+      }
+      expect(voters().map(({ id }) => id)).not.toContain(leaving)
+      expect(voters().length % 2).toBe(1)
+      const answering = voters().filter(({ silent = 0 }) => silent === 0)
+      expect(answering.length * 2).toBeGreaterThan(voters().length)
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+type Roles = Extract<VoterChange["command"], { type: "role" }>

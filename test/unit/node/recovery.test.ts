@@ -24,8 +24,8 @@ async function notesOf(world: World, machine: Machine): Promise<string> {
   return [...problems, ...notes].join("\n")
 }
 
-function keysOf(machine: Machine): (string | undefined)[] {
-  return runsOf(machine).map(({ key }) => key)
+function keysOf(machine: Machine): string[] {
+  return runsOf(machine).map(({ key = "" }) => key)
 }
 
 async function threeOfWhichOneIsLeft(): Promise<{
