@@ -346,10 +346,11 @@ function asCorrupt(error: unknown): unknown {
   return new TroupeError("ERR_LOG_CORRUPT", message, { file: "/snap", offset, reason: message })
 }
 
+const partOf = ({ index, term }: LogMark): string => `${index}-${term}`
+
 function createFakeSnapshotStore(disk: FakeDisk): SnapshotStore {
   const { epoch } = disk
   const { snapshots, partial } = shelfOf(disk)
-  const partOf = ({ index, term }: LogMark) => `${index}-${term}`
   async function keep(mark: LogMark, source: AsyncIterable<Uint8Array>) {
     const chunks: Uint8Array[] = []
     for await (const chunk of source) chunks.push(Uint8Array.from(chunk))

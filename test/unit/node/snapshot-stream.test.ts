@@ -64,7 +64,7 @@ async function way(): Promise<Way> {
 async function deliver(way: Way, boot: number, store: SnapshotStore): Promise<string> {
   const pipe = new FakePipe(
     { one: "sender", other: "receiver" },
-    { toOther: (go) => void go(), toOne: (go) => void go() },
+    { toOther: (go) => go(), toOne: (go) => go() },
   )
   let writes = 0
   const stream: ByteStream = {

@@ -1,4 +1,4 @@
-/** Appends until it is killed; prints the index of each entry when it is acknowledged. Arguments: data directory. */
+/** Appends until it is killed or the disk fails (74); prints the index of each entry when it is acknowledged. Arguments: data directory. */
 import { writeSync } from "node:fs"
 import { createLogStore } from "../../../../src/storage/log-store.ts"
 import { entryAt, hardStateOf } from "../../../support/log-samples.ts"
@@ -17,8 +17,14 @@ async function appendOne(): Promise<void> {
   // Synchronous, so that the line is out before anything else happens.
   writeSync(1, `${index}\n`)
 }
-await Promise.all(
-  Array.from({ length: 8 }, async () => {
-    for (;;) await appendOne()
-  }),
-)
+try {
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (;;) await appendOne()
+    }),
+  )
+} catch (error) {
+  // As a node does: whatever the disk says after its first error, nothing more is acknowledged.
+  writeSync(2, `${(error as Error).message}\n`)
+  process.exit(74)
+}
