@@ -61,7 +61,7 @@ async function way(): Promise<Way> {
   return one
 }
 
-async function deliver(way: Way, boot: number, store: SnapshotStore): Promise<string> {
+async function deliver(one: Way, boot: number, store: SnapshotStore): Promise<string> {
   const pipe = new FakePipe(
     { one: "sender", other: "receiver" },
     { toOther: (go) => go(), toOne: (go) => go() },
@@ -74,27 +74,27 @@ async function deliver(way: Way, boot: number, store: SnapshotStore): Promise<st
     abort: (reason) => pipe.one.abort(reason),
     async write(chunk, options) {
       writes++
-      if (writes > way.breakAfter) {
+      if (writes > one.breakAfter) {
         pipe.one.abort(new Error("the stream was reset"))
         throw new Error("the stream was reset")
       }
-      if (writes > way.stallAfter)
+      if (writes > one.stallAfter)
         await new Promise<never>((_, reject) => {
           options?.signal?.addEventListener("abort", () => reject(new Error("it took too long")))
         })
-      way.written.push(chunk)
+      one.written.push(chunk)
       await pipe.one.write(chunk, options)
     },
   }
   const mesh = { openStream: async () => stream } as Pick<Mesh, "openStream"> as Mesh
-  const served = serveSnapshot(pipe.other, way.clock, async () => ({
-    held: () => way.receiver.held(meta),
-    take: (chunks, from) => way.receiver.receive(meta, chunks, from),
+  const served = serveSnapshot(pipe.other, one.clock, async () => ({
+    held: () => one.receiver.held(meta),
+    take: (chunks, from) => one.receiver.receive(meta, chunks, from),
   })).catch((error: unknown) => {
     pipe.other.abort(error as Error)
   })
   const send = createSnapshotSender(
-    { mesh, clock: way.clock, logger: silentLogger, snapshots: store },
+    { mesh, clock: one.clock, logger: silentLogger, snapshots: store },
     frame(boot),
   )
   const delivery = await send({ peerId: "receiver", addresses: [] }, message)
@@ -102,8 +102,8 @@ async function deliver(way: Way, boot: number, store: SnapshotStore): Promise<st
   return delivery
 }
 
-async function isThere(way: Way): Promise<boolean> {
-  const mark = await way.clock.drive(way.receiver.latest())
+async function isThere(one: Way): Promise<boolean> {
+  const mark = await one.clock.drive(one.receiver.latest())
   return mark?.index === meta.index
 }
 

@@ -132,22 +132,25 @@ describe("a call that fails, once the log is written to", () => {
     async (call, { skip }) => {
       if (!hasInjector) skip("fiu-run is not here (Debian: fiu-utils)")
       const [, name, number, code] = call
-      const process_ = spawn("fiu-run", ["-x", process.execPath, child("append.ts"), directory], {
+      const program = spawn("fiu-run", ["-x", process.execPath, child("append.ts"), directory], {
         stdio: ["ignore", "pipe", "pipe"],
       })
       let said = ""
       let errors = ""
-      process_.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text))
-      const ended = once(process_, "close")
-      let isArmed = false
-      for await (const text of process_.stdout.setEncoding("utf8") as AsyncIterable<string>) {
-        said += text
-        if (isArmed || said.split("\n").length < 200) continue
-        isArmed = true
+      let arming: Promise<unknown> | undefined
+      const arm = async (): Promise<void> => {
         const how = `enable name=${name},failinfo=${number}`
-        await run("fiu-ctrl", ["-c", how, String(process_.pid)])
+        await run("fiu-ctrl", ["-c", how, String(program.pid)])
       }
+      program.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text))
+      // Read at once, always: the child does not wait for room in the pipe.
+      program.stdout.setEncoding("utf8").on("data", (text: string) => {
+        said += text
+        if (said.split("\n").length > 200) arming ??= arm()
+      })
+      const ended = once(program, "close")
       const [exitCode] = (await ended) as [number | null]
+      await arming
       expect(errors).toContain(code)
       expect(exitCode).toBe(storageExit)
       const acknowledged = said.trim().split("\n").map(Number)
