@@ -85,6 +85,12 @@ export class Checks {
     hold(count <= allowed, () => `${count} empty entries of term ${term}, ${allowed} have a cause`)
   }
 
+  /** C-04: who refuses names the term that it is in, whatever term was asked about. */
+  answered({ from, to, type, reject, term }: Message, own: number): void {
+    if (type !== "MsgPreVoteResp" || !reject) return
+    hold(term === own, () => `${from}, in term ${own}, refuses ${to} and names term ${term}`)
+  }
+
   /** C-15: what an append or a snapshot builds on is an entry that there was. */
   sent({ from, type, index = 0, logTerm = 0, snapshot }: Message): void {
     if (type !== "MsgApp" && type !== "MsgSnap") return

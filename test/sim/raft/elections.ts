@@ -13,11 +13,6 @@ export class Elections {
   readonly #before = new Map<Id, { readonly term: number; readonly state: string }>()
   readonly #terms = new Set<number>()
 
-  /** Terms that somebody entered. */
-  get termsSeen(): number {
-    return this.#terms.size
-  }
-
   member(status: RaftStatus, unapplied: Unapplied): void {
     const { id, term, vote, raftState } = status
     if (vote !== 0) this.#votes.add(`${term}/${id}/${vote}`)

@@ -267,6 +267,7 @@ export class SimMember {
     }
     this.#answerReads(life)
     for (const message of messages) {
+      for (const answer of message.responses ?? []) checks.answered(answer, life.core.term)
       if (message.to === appendThread) this.#write(life, message)
       else if (message.to === applyThread) life.applyQueue.push(message)
       else this.#send(message)

@@ -1,17 +1,11 @@
 /** A failure for somebody who reads it: made smaller, with what happened in the end. */
 import { minimise, type Minimised } from "./minimise.ts"
-import type { PlannedEvent } from "./plan.ts"
 import { weathers } from "./profile.ts"
 import { type RunOptions, type RunResult, runSimulation } from "./run.ts"
 
 const notesShown = 120
 
-/** As a command line writes it: `at:kind:dice,…`. */
-export function formatEvents(events: readonly PlannedEvent[]): string {
-  return events.map(({ at, kind, dice }) => `${at.toFixed(3)}:${kind}:${dice}`).join(",")
-}
-
-export interface ReportOptions {
+interface ReportOptions {
   readonly failed: RunOptions
   readonly result: RunResult
   readonly hasTime: () => boolean
