@@ -35,7 +35,7 @@ export const problemTable: { readonly [Code in ErrorCode]: ProblemRow } = {
   ERR_CONFIG_INVALID: { status: 500, title: "The node's configuration has mistakes" },
   ERR_REQUEST_INVALID: { status: 400, title: "The request has mistakes" },
   ERR_UNPLACEABLE: { status: 422, title: "No node can take a task" },
-  ERR_NEWER_CLUSTER: { status: 503, title: "This node is older than its cluster" },
+  ERR_NEWER_CLUSTER: { status: 409, title: "This node is older than its cluster" },
   ERR_CONFLICT: { status: 409, title: "The cluster cannot do that now" },
   ERR_KEY_CONFLICT: { status: 422, title: "The Idempotency-Key was used for another request" },
   ERR_RUN_NOT_FOUND: { status: 404, title: "There is no such run" },

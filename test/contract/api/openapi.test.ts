@@ -48,6 +48,8 @@ const expected: Readonly<Record<string, string>> = {
   "GET /v1/runs": "cursor limit state | | 200 default",
   "GET /v1/runs/{id}": "id | | 200 default",
   "DELETE /v1/runs/{id}": "id reason | | 202 default",
+  "PUT /v1/runs/{id}/pin": "id | | 200 default",
+  "DELETE /v1/runs/{id}/pin": "id | | 200 default",
   "GET /v1/runs/{id}/events": "accept after id last-event-id | | 200 204 default",
   "GET /v1/runs/{id}/logs": "attempt follow id offset stream task | | 200 default",
   "GET /v1/runs/{id}/bundle": "id | | 200 default",

@@ -55,6 +55,12 @@ test("says nothing, gets safe defaults", () => {
     insecure: false,
     mdns: true,
     capacity: 32,
+    retention: {
+      runsMs: 30 * 86_400_000,
+      runsMax: 1000,
+      keysMs: 7 * 86_400_000,
+      blobBytes: 20 * 2 ** 30,
+    },
     preset: "lan",
     timing: { tickMs: 25, heartbeatMs: 100, electionMinMs: 500 },
     logLevel: "info",
