@@ -8,6 +8,18 @@ const log = createLogStore({ directory, segmentBytes: 64 * 1024 })
 const { entries, mark } = await log.open({ clusterId: "cluster", memberId: 1 })
 let next = (entries.at(-1)?.index ?? mark.index) + 1
 
+/** The pipe may be full for a moment. */
+function say(line: string): void {
+  for (;;) {
+    try {
+      writeSync(1, line)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error
+    }
+  }
+}
+
 async function appendOne(): Promise<void> {
   const index = next++
   await log.append({
@@ -15,7 +27,7 @@ async function appendOne(): Promise<void> {
     entries: [entryAt(index, 1, 100 + (index % 400))],
   })
   // Synchronous, so that the line is out before anything else happens.
-  writeSync(1, `${index}\n`)
+  say(`${index}\n`)
 }
 try {
   await Promise.all(
