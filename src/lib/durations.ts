@@ -39,6 +39,8 @@ export interface RecentOptions {
   readonly windowMs: number
   /** In how many steps it is forgotten. */
   readonly steps: number
+  /** How many a whole window has, where they come regularly. */
+  readonly expected?: number
 }
 
 /** The durations of the last moments, all in ms: `now` never runs back. */
@@ -47,7 +49,10 @@ export class RecentDurations {
   readonly #stepMs: number
   #current = 0
 
-  constructor({ windowMs, steps }: RecentOptions) {
+  readonly #expected: number
+
+  constructor({ windowMs, steps, expected = 100 }: RecentOptions) {
+    this.#expected = expected
     this.#stepMs = windowMs / steps
     // One more than the window: the current one is not full.
     this.#slices = Array.from({ length: steps + 1 }, () => new Slice())
@@ -64,10 +69,12 @@ export class RecentDurations {
 
   /** No more than the largest there was; 0 when nothing is remembered. */
   quantile(now: number, share: number): number {
+    return this.#ranked(now, Math.max(1, Math.ceil(this.count(now) * share)))
+  }
+
+  #ranked(now: number, wanted: number): number {
     const recent = this.#recent(now)
-    const count = sum(recent.map((slice) => slice.count))
-    if (count === 0) return 0
-    const wanted = Math.max(1, Math.ceil(count * share))
+    if (recent.length === 0) return 0
     const max = Math.max(...recent.map((slice) => slice.max))
     let seen = 0
     for (let bucket = 0; bucket < buckets; bucket++) {
@@ -77,11 +84,11 @@ export class RecentDurations {
     return max / 1000
   }
 
-  /** Of fewer than a hundred the largest is left out as chance, and fewer than ten tell nothing: 0. */
+  /** As if the window were full, and what is missing were quick: a slow start is no p99. Fewer than ten tell nothing: 0. */
   p99(now: number): number {
     const count = this.count(now)
-    if (count < 10) return 0
-    return this.quantile(now, Math.min(0.99, (count - 1) / count))
+    const leftOut = Math.max(1, Math.floor(Math.max(count, this.#expected) / 100))
+    return count < 10 || count <= leftOut ? 0 : this.#ranked(now, count - leftOut)
   }
 
   max(now: number): number {

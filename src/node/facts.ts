@@ -38,10 +38,10 @@ export function factsOf(context: NodeContext, running: number): Facts {
 }
 
 /** What this node measures of itself. */
-export function vitalsOf({ options, parts, replica }: NodeContext): Vitals {
-  const { clock, loop } = parts
-  const { timing } = options
-  const own = replica()
+export function vitalsOf(context: NodeContext): Vitals {
+  const { clock, loop } = context.parts
+  const { timing } = context.options
+  const own = context.replica()
   const { p50Ms, p99Ms, maxMs } = loop.delay()
   const pace = own?.pace ?? { electionMs: timing.electionTicks * timing.tickMs, reason: "" }
   return {

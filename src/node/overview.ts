@@ -171,7 +171,12 @@ export class Overview {
       const isSelf = peerId === this.#context.parts.mesh.peerId
       const state = isSelf || connected.has(peerId) ? "connected" : "silent"
       return {
-        ...{ id, name, role, state, leader: false, silentMs: 0 },
+        id,
+        name,
+        role,
+        state,
+        leader: false,
+        silentMs: 0,
         ...(isSelf && { vitals: vitalsOf(this.#context), version: this.#context.options.version }),
       }
     })

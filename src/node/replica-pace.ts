@@ -74,7 +74,7 @@ export class ReplicaPace {
   }
 
   #tick(): void {
-    const { clock, timing, raft, input } = this.#input
+    const { clock, timing, raft } = this.#input
     const now = clock.boottime()
     const gapMs = now - this.#lastAt - timing.tickMs
     this.#lastAt = now
@@ -82,7 +82,7 @@ export class ReplicaPace {
     if (gapMs > this.pace.electionMs / 2) {
       // Ticks are counted, not timed: one late tick is one. But what was counted before the gap is old.
       this.gaps++
-      input(() => raft.wake())
+      this.#input.input(() => raft.wake())
       this.#input.woke(gapMs)
       return
     }
@@ -91,7 +91,7 @@ export class ReplicaPace {
       this.#measure(this.#input.needs(now))
     }
     // A disk that hangs must not keep its leader in office nor make it a candidate (C-24).
-    if (!this.#input.isDiskStalled()) input(() => raft.tick())
+    if (!this.#input.isDiskStalled()) this.#input.input(() => raft.tick())
   }
 
   #measure(needs: readonly Need[]): boolean {
@@ -100,13 +100,13 @@ export class ReplicaPace {
   }
 
   #apply(): boolean {
-    const { logger, timing, raft, input } = this.#input
+    const { logger, timing, raft } = this.#input
     const { electionMs, reason } = this.pace
     const ticks = Math.ceil(electionMs / timing.tickMs)
     if (ticks === this.#electionTicks) return false
     const grew = ticks > this.#electionTicks
     this.#electionTicks = ticks
-    input(() => raft.setElectionTicks(ticks))
+    this.#input.input(() => raft.setElectionTicks(ticks))
     logger.info("the election timeout changed", { electionMs, reason: reason || "as configured" })
     return grew
   }

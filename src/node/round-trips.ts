@@ -1,7 +1,8 @@
 /** How long each follower takes to answer a heartbeat, loops and all. */
 import { RecentDurations } from "../lib/index.ts"
 
-const window = { windowMs: 30_000, steps: 6 }
+/** With heartbeats every 100 ms. */
+const window = { windowMs: 30_000, steps: 6, expected: 300 }
 /** An answer that late was lost on the way. */
 const lostMs = 10_000
 

@@ -61,7 +61,11 @@ export const loopOfThisProcess: Pick<LoopProbeParts, "cpuMs" | "watchCollections
 
 class Probe implements LoopProbe {
   readonly #parts: LoopProbeParts
-  readonly #recent = new RecentDurations({ windowMs: 30_000, steps: 6 })
+  readonly #recent = new RecentDurations({
+    windowMs: 30_000,
+    steps: 6,
+    expected: 30_000 / intervalMs,
+  })
   readonly #ends: readonly (() => void)[]
   #worstMs = 0
   #lastAt: number

@@ -38,7 +38,7 @@ export function parseExposition(text: string): ReadonlyMap<string, Family> {
     } else {
       const sample = parseSample(line)
       if (!family || !belongs(sample.name, family)) throw new Error(`out of place: ${line}`)
-      const key = `${sample.name}${JSON.stringify([...sample.labels].toSorted())}`
+      const key = `${sample.name}${JSON.stringify([...sample.labels].toSorted(([a], [b]) => (a < b ? -1 : 1)))}`
       if (series.has(key)) throw new Error(`twice: ${line}`)
       series.add(key)
       family.samples.push(sample)
@@ -93,15 +93,17 @@ function check(family: Family): void {
   if (type === "histogram") checkHistogram(family)
 }
 
+function isRising(values: readonly number[], strict: boolean): boolean {
+  return values.every((value, place) => {
+    const before = values[place - 1] ?? -Infinity
+    return strict ? value > before : value >= before
+  })
+}
+
 function checkHistogram({ name, samples }: Family): void {
   const buckets = samples.filter((sample) => sample.name === `${name}_bucket`)
   const bounds = buckets.map(({ labels }) => parseValue(labels.get("le") ?? "missing"))
   const counts = buckets.map(({ value }) => value)
-  const isRising = (values: readonly number[], strict: boolean): boolean =>
-    values.every((value, place) => {
-      const before = values[place - 1] ?? -Infinity
-      return strict ? value > before : value >= before
-    })
   if (!isRising(bounds, true) || !isRising(counts, false)) throw new Error(`${name} falls`)
   if (bounds.at(-1) !== Infinity) throw new Error(`${name} has no +Inf`)
   const count = samples.find((sample) => sample.name === `${name}_count`)

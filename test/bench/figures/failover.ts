@@ -17,7 +17,19 @@ export const failoverSilent: Figure = {
   run: (bench) => measure(bench, "silent"),
 }
 
-type Loss = "killed" | "silent"
+export const handover: Figure = {
+  name: "handover",
+  about: "SIGTERM of the leader → first acknowledged submit and write at the survivors",
+  run: (bench) => measure(bench, "stopped"),
+}
+
+type Loss = "killed" | "silent" | "stopped"
+
+const names: Readonly<Record<Loss, string>> = {
+  killed: "failover",
+  silent: "failover-silent",
+  stopped: "handover",
+}
 
 interface Trial {
   readonly led: number
@@ -43,7 +55,7 @@ async function measure(bench: Bench, loss: Loss): Promise<readonly Measured[]> {
     trials.push(await lose(mesh, { loss, number, run: run.id }))
   }
   await mesh.end()
-  const name = loss === "killed" ? "failover" : "failover-silent"
+  const name = names[loss]
   const row = (figure: string, of: (trial: Trial) => number): Measured => ({
     figure: `${name}.${figure}`,
     unit: "ms",
@@ -85,8 +97,8 @@ async function lose(
 
 /** Takes the leader away at once; the answer brings it back. */
 function hurt(leader: MeshNode, loss: Loss): () => Promise<void> {
-  if (loss === "killed") {
-    const gone = leader.kill()
+  if (loss !== "silent") {
+    const gone = loss === "killed" ? leader.kill() : leader.stop()
     return async () => {
       await gone
       leader.start()

@@ -36,11 +36,6 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
   }
   const worst = await Promise.all(mesh.nodes.map(worstDelayMs))
   await mesh.end()
-  const row = (figure: string, unit: string, samples: readonly number[]): Measured => ({
-    figure: `idle-elections.${figure}`,
-    unit,
-    samples,
-  })
   return [
     row(
       "terms",
@@ -59,6 +54,10 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
       healths.map(({ electionTimeoutMs }) => electionTimeoutMs),
     ),
   ]
+}
+
+function row(figure: string, unit: string, samples: readonly number[]): Measured {
+  return { figure: `idle-elections.${figure}`, unit, samples }
 }
 
 function busyLoop(): ChildProcess {

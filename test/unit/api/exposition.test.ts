@@ -9,6 +9,10 @@ function read(metrics: readonly Metric[]): ReadonlyMap<string, Family> {
   return parseExposition(exposition(metrics))
 }
 
+function valueOf(families: ReadonlyMap<string, Family>, name: string): number | undefined {
+  return families.get(name)?.samples[0]?.value
+}
+
 test("a histogram is cumulative, and ends with everything", () => {
   const families = read([
     {
@@ -61,20 +65,18 @@ test("C-50: what a leader and a follower tell", async () => {
   counts.add({ method: "GET", route: "/v1/runs", status: "200" })
   const led = read([...leader.node!.metrics(), ...counts.metrics()])
   const followed = read(follower.node!.metrics())
-  const value = (families: ReadonlyMap<string, Family>, name: string): number | undefined =>
-    families.get(name)?.samples[0]?.value
-  expect(value(led, "troupe_is_leader")).toBe(1)
-  expect(value(followed, "troupe_is_leader")).toBe(0)
+  expect(valueOf(led, "troupe_is_leader")).toBe(1)
+  expect(valueOf(followed, "troupe_is_leader")).toBe(0)
   for (const name of ["troupe_raft_term", "troupe_raft_leader_id", "troupe_raft_commit_index"]) {
-    expect(value(followed, name), name).toBe(value(led, name))
+    expect(valueOf(followed, name), name).toBe(valueOf(led, name))
   }
-  expect(value(led, "troupe_raft_apply_lag_entries")).toBe(0)
-  expect(value(led, "troupe_proposals_total")).toBeGreaterThan(0)
-  expect(value(followed, "troupe_proposals_total")).toBe(0)
-  expect(value(led, "troupe_raft_election_timeout_seconds")).toBe(0.5)
+  expect(valueOf(led, "troupe_raft_apply_lag_entries")).toBe(0)
+  expect(valueOf(led, "troupe_proposals_total")).toBeGreaterThan(0)
+  expect(valueOf(followed, "troupe_proposals_total")).toBe(0)
+  expect(valueOf(led, "troupe_raft_election_timeout_seconds")).toBe(0.5)
   expect(led.get("troupe_wal_append_seconds")?.type).toBe("histogram")
   expect(led.get("troupe_wal_append_seconds")?.samples.at(-1)?.value).toBeGreaterThan(0)
-  expect(value(led, "troupe_wal_pending_age_seconds")).toBe(0)
+  expect(valueOf(led, "troupe_wal_pending_age_seconds")).toBe(0)
   // Two peers, each in one of three states.
   const progress = led.get("troupe_peer_progress")!.samples.filter((sample) => sample.value === 1)
   expect(progress.map(({ labels }) => labels.get("state"))).toEqual(["replicate", "replicate"])

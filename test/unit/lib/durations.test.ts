@@ -47,6 +47,15 @@ test.each([
   expect(recent.p99(0)).toBe(p99)
 })
 
+test("a window that is not full yet is taken as full", () => {
+  const recent = new RecentDurations({ ...window, expected: 3000 })
+  for (let count = 0; count < 30; count++) recent.record(0, 400)
+  for (let count = 0; count < 100; count++) recent.record(0, 0.01)
+  expect(recent.p99(0)).toBe(0.01)
+  recent.record(0, 400)
+  expect(recent.p99(0)).toBe(400)
+})
+
 test("what is older than the window is forgotten, what is younger is not", () => {
   const recent = new RecentDurations(window)
   recent.record(0, 400)

@@ -94,7 +94,7 @@ test("never below ten times anything of the last minute", () => {
         now += afterMs
         seen.push({ at: now, ms })
         one.measure(now, [loop(ms)])
-        const most = Math.max(...seen.filter(({ at }) => now - at < 60_000).map((one) => one.ms))
+        const most = Math.max(...seen.filter(({ at }) => now - at < 60_000).map((past) => past.ms))
         expect(one.pace.electionMs).toBeGreaterThanOrEqual(Math.min(5000, 10 * most))
       }
     }),
