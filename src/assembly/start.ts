@@ -25,6 +25,7 @@ import {
   lockDirectory,
 } from "../storage/index.ts"
 import { createTransfer } from "../transfer/index.ts"
+import { hostAbilities } from "./host-abilities.ts"
 import { thisHost } from "./host.ts"
 
 export interface RunningNode {
@@ -147,7 +148,8 @@ function optionsOf(config: Config): NodeOptions {
   return {
     name,
     cluster,
-    labels,
+    // A manifest's limits can be enforced here, or not: said so that work can be placed around it.
+    labels: { ...labels, "troupe.limits": hostAbilities().limits.enforced.join(",") },
     voter,
     capacity,
     version: build.version,

@@ -119,6 +119,21 @@ function addNode(program: Command, does: Does): void {
     .option("--config <file>", "its configuration file")
     .addOption(durationOption("how long to wait", "30s"))
     .action(does(async () => (await import("./commands/node-stop.ts")).nodeStop))
+  addDoctor(node, does)
+}
+
+function addDoctor(node: Command, does: Does): void {
+  const doctor = node
+    .command("doctor")
+    .description("look for what hinders a node on this machine: disk, clock, ports, limits, tools")
+    .option("--data <dir>", "its data directory")
+    .option("--cluster <name>", "its cluster, where --data is not given")
+    .option("--config <file>", "its configuration file")
+    .option("--listen <addr[:port]>", "where other nodes will reach it")
+    .option("--api <addr[:port]>", "where it answers REST, or will")
+  withOutput(doctor).action(
+    does(async () => (await import("./commands/node-doctor.ts")).nodeDoctor),
+  )
 }
 
 function addRun(program: Command, does: Does): void {

@@ -77,6 +77,8 @@ function nodeColumns(paint: Paint): readonly Column<NodeView>[] {
       title: "LABELS",
       value: ({ member }) =>
         Object.entries(member.labels)
+          // Those are what nodes tell each other.
+          .filter(([key]) => !key.startsWith("troupe."))
           .map(([key, value]) => `${key}=${value}`)
           .join(","),
     },
