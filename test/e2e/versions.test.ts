@@ -2,7 +2,7 @@
  *  while a run goes on, raised at the end, and never down again. */
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -82,6 +82,8 @@ describe.skipIf(!hasHosts)("two real builds", () => {
         stdio: "ignore",
       })
     }
+    // LevelDB is not bundled.
+    symlinkSync(join(root, "node_modules"), join(directory, "node_modules"))
     build("--out", older, "--versions", "1-1")
     build("--out", newer)
     const { hosts, remove } = makeHosts(3)

@@ -30,6 +30,14 @@ export const nodeMutants: readonly Mutant[] = [
     tests: unit("node/snapshot-membership"),
   },
   {
+    id: "B-24c",
+    what: "rows that differ from those of most voters are not missed by their own node",
+    file: "src/node/replica-tables.ts",
+    find: "if (own === agreed.hash) {",
+    replace: "if (own === agreed.hash || own.length > 0) {",
+    tests: ["test/sim/cluster/checkpoints.test.ts"],
+  },
+  {
     id: "B-23b",
     what: "a snapshot's mark overtakes rows that are on their way to the disk",
     file: "src/node/replica-tables.ts",
@@ -53,6 +61,22 @@ export const nodeMutants: readonly Mutant[] = [
     find: "if (applied.index > last) {",
     replace: "if (applied.index > last + Number.MAX_SAFE_INTEGER) {",
     tests: promises,
+  },
+  {
+    id: "B-25g",
+    what: "a member that starts from an older copy of its disk is heard",
+    file: "src/node/boots.ts",
+    find: "return bootCount(tag) <= bootCount(known)",
+    replace: "return bootCount(tag) < 0",
+    tests: unit("node/lost-log", "node/boots"),
+  },
+  {
+    id: "B-25h",
+    what: "a member that has lost what it acknowledged goes on",
+    file: "src/node/replica.ts",
+    find: 'if (type === "MsgHeartbeat" && term >= ours && commit > lastIndex) {',
+    replace: 'if (type === "MsgHeartbeat" && term < 0) {',
+    tests: unit("node/lost-log", "node/own-loss"),
   },
   {
     id: "B-26a",
