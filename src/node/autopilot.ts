@@ -46,9 +46,9 @@ export function planVoters(input: AutopilotInput): VoterChange | undefined {
 }
 
 /** No change by itself may leave fewer losses to survive than there were. */
-function isWorthIt(input: AutopilotInput, voters: Ids, change: VoterChange): boolean {
+function isWorthIt(input: AutopilotInput, voters: Ids, next: VoterChange): boolean {
   const after = new Set(voters)
-  for (const { type, id } of change.confChange.changes) {
+  for (const { type, id } of next.confChange.changes) {
     if (type === "ConfChangeAddNode") after.add(id)
     else after.delete(id)
   }
@@ -190,9 +190,12 @@ function change(
     ...learn.map((id) => ({ type: "ConfChangeAddLearnerNode" as const, id })),
     ...remove.map((id) => ({ type: "ConfChangeRemoveNode" as const, id })),
   ]
-  const as = (role: MemberRole) => (id: number) => ({ id, role })
   const items = [...add.map(as("voter")), ...learn.map(as("standby")), ...remove.map(as("worker"))]
   return { reason, confChange: { transition: "auto", changes }, command: { type: "role", items } }
+}
+
+function as(role: MemberRole): (id: number) => { readonly id: number; readonly role: MemberRole } {
+  return (id) => ({ id, role })
 }
 
 /** The voter that should lead instead of this one, which was started with `--voter never`. */

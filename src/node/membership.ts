@@ -380,13 +380,13 @@ export class Membership {
   /** Goes to another cluster until it has arrived; where a dissolved one went may be unreachable for good. */
   async #travel(destination: Destination): Promise<void> {
     this.#destination = destination
-    const isRecovered = destination.redirect.index !== undefined
-    do {
-      await this.#join(destination.peers)
+    await this.#join(destination.peers)
+    // A cluster that has accepted work is never founded anew in its place.
+    while (destination.redirect.index !== undefined && this.#isHomeless()) {
       // Whoever else joins here meanwhile needs time for it.
-      if (!this.#identity) await this.#pause()
-      // A cluster that has accepted work is never founded anew in its place.
-    } while (isRecovered && !this.#identity && !this.#removed && !this.#stopping.signal.aborted)
+      await this.#pause()
+      await this.#join(destination.peers)
+    }
     this.#destination = undefined
     if (this.#stopping.signal.aborted) return
     await this.#parts.local.delete("destination")
@@ -396,6 +396,11 @@ export class Membership {
   async #pause(): Promise<void> {
     const { signal } = this.#stopping
     await this.#parts.clock.sleep(travelRetryMs, { signal }).catch(() => undefined) // Stopping: the caller looks.
+  }
+
+  #isHomeless(): boolean {
+    const isRemoved = this.#removed !== undefined
+    return !this.#identity && !isRemoved && !this.#stopping.signal.aborted
   }
 
   async #join(peers: readonly PeerRef[]): Promise<void> {
@@ -411,8 +416,7 @@ export class Membership {
       this.#parts.logger.warn("could not join; seeking again", { error: String(error) })
     } finally {
       this.#joining = false
-      const isLost = !this.#identity && !this.#destination && this.#removed === undefined
-      if (isLost && !this.#stopping.signal.aborted) this.#seeking.start()
+      if (this.#isHomeless() && !this.#destination) this.#seeking.start()
     }
   }
 

@@ -21,6 +21,18 @@ async function status(node: Node): Promise<ClusterStatus> {
   return await get<ClusterStatus>(node, "/cluster/status")
 }
 
+async function one(nodes: readonly Node[], voters: number): Promise<ClusterStatus> {
+  return await eventually(`one cluster of ${nodes.length}`, async () => {
+    const all = await Promise.all(nodes.map(status))
+    const [first] = all
+    const isOne = all.every(
+      ({ clusterId, nodes: seen, leader }) =>
+        clusterId === first!.clusterId && seen.length === nodes.length && leader !== undefined,
+    )
+    return isOne && first!.voters.length === voters ? first : undefined
+  })
+}
+
 describe.skipIf(!hasHosts)("by hand", () => {
   let cluster: Cluster | undefined
 
@@ -28,18 +40,6 @@ describe.skipIf(!hasHosts)("by hand", () => {
     await cluster?.end()
     cluster = undefined
   })
-
-  async function one(nodes: readonly Node[], voters: number): Promise<ClusterStatus> {
-    return await eventually(`one cluster of ${nodes.length}`, async () => {
-      const all = await Promise.all(nodes.map(status))
-      const [first] = all
-      const isOne = all.every(
-        ({ clusterId, nodes: seen, leader }) =>
-          clusterId === first!.clusterId && seen.length === nodes.length && leader !== undefined,
-      )
-      return isOne && first!.voters.length === voters ? first : undefined
-    })
-  }
 
   test("transfer waits and says who leads; remove takes a live node out, and it stays out", async () => {
     cluster = await startCluster(4)

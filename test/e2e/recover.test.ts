@@ -29,6 +29,14 @@ function wipe(node: Node): void {
   rmSync(node.data, { recursive: true, force: true })
 }
 
+async function members(node: Node, count: number): Promise<ClusterStatus> {
+  return await eventually(`${count} nodes at ${node.name}`, async () => {
+    const status = await get<ClusterStatus>(node, "/cluster/status")
+    const isThere = status.nodes.filter(({ state }) => state === "connected").length === count
+    return status.leader !== undefined && isThere ? status : undefined
+  })
+}
+
 describe.skipIf(!hasHosts)("cluster recover", () => {
   let cluster: Cluster | undefined
 
@@ -36,14 +44,6 @@ describe.skipIf(!hasHosts)("cluster recover", () => {
     await cluster?.end()
     cluster = undefined
   })
-
-  async function members(node: Node, count: number): Promise<ClusterStatus> {
-    return await eventually(`${count} nodes at ${node.name}`, async () => {
-      const status = await get<ClusterStatus>(node, "/cluster/status")
-      const isThere = status.nodes.filter(({ state }) => state === "connected").length === count
-      return status.leader !== undefined && isThere ? status : undefined
-    })
-  }
 
   test("of three nodes two are lost: the third goes on, has its runs, and one of the lost comes back empty", async () => {
     cluster = await startCluster(3)
@@ -106,10 +106,8 @@ describe.skipIf(!hasHosts)("cluster recover", () => {
     })
     // As long as the leader runs there is nothing to recover.
     await survivor.stop()
-    const refused = await typed(
-      survivor,
-      ...["cluster", "recover", "--data", survivor.data, "--yes", "--peer", leader.api],
-    )
+    const words = ["cluster", "recover", "--data", survivor.data, "--yes", "--peer", leader.api]
+    const refused = await typed(survivor, ...words)
     expect([refused.code, refused.stderr]).toEqual([
       2,
       expect.stringContaining("the cluster works"),
