@@ -104,6 +104,22 @@ export const storageMutants: readonly Mutant[] = [
     tests: unit("storage/real-faults"),
   },
   {
+    id: "B-25e",
+    what: "a log that was deleted is begun anew under the old member id",
+    file: "src/storage/wal.ts",
+    find: 'if (newest > 0) throw new WalCorruption("", 0, "the log of this member is gone")',
+    replace: "",
+    tests: unit("storage/wal"),
+  },
+  {
+    id: "B-25f",
+    what: "the newest segment lost whole is not missed",
+    file: "src/storage/wal.ts",
+    find: "if (this.#segments.at(-1)! < newest) {",
+    replace: "if (this.#segments.at(-1)! < 0) {",
+    tests: unit("storage/wal"),
+  },
+  {
     id: "B-29a",
     what: "a failed write resolves (dragonboat#409)",
     file: "src/storage/log-store.ts",
