@@ -105,17 +105,26 @@ function cancelRoute(app: App, { face, waits }: RouteContext): void {
   const schema = {
     operationId: "cancelRun",
     summary: "Cancel a run; one that is finished stays as it is",
+    description: "With `Prefer: return=minimal` the answer is 204 without the run.",
     tags: ["runs"],
     params: RunParams,
     querystring: CancelQuery,
     response: {
       202: jsonAnswer(RunView, "Cancelling; what was collected so far still comes home"),
+      204: {
+        description: "The same, for a client that prefers `return=minimal`",
+        content: { "application/json": { schema: z.undefined() } },
+      },
       default: problemResponse,
     },
   }
   app.delete("/v1/runs/:id", { schema }, async (request, reply) => {
     const options = waits.begin(reply.raw, answerLimit)
     const reason = request.query.reason ?? "cancelled through the API"
+    if (request.headers.prefer === "return=minimal") {
+      await face.cancelRunBriefly(request.params.id, reason, anonymous, options)
+      return reply.code(204).header("preference-applied", "return=minimal").send(undefined)
+    }
     const run = await face.cancelRun(request.params.id, reason, anonymous, options)
     reply.code(202)
     return run

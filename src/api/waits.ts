@@ -41,7 +41,10 @@ export class Waits {
     const close = () => {
       timer?.cancel()
       this.#live.delete(controller)
-      controller.abort(new ClientLeft("the client closed the connection"))
+      // After a whole answer nobody waits for the signal any more.
+      if (!response.writableFinished) {
+        controller.abort(new ClientLeft("the client closed the connection"))
+      }
     }
     if (response.destroyed) close()
     else response.once("close", close)

@@ -70,6 +70,8 @@ export interface NodeFace {
   getRun(run: string, options: Waiting): Promise<RunView>
   /** Idempotent; a finished run stays as it is. */
   cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView>
+  /** The same without an answer's worth of reading. */
+  cancelRunBriefly(run: string, reason: string, caller: Caller, options: Waiting): Promise<void>
   /** Pinned: kept by retention, with its bundle. Idempotent. */
   pinRun(run: string, pinned: boolean, caller: Caller, options: Waiting): Promise<RunView>
   /** Waits up to waitMs for events after `after` (an event id). */

@@ -397,6 +397,7 @@ class Node implements TroupeNode {
   listRuns: NodeFace["listRuns"] = (...args) => this.#runs.listRuns(...args)
   getRun: NodeFace["getRun"] = (...args) => this.#runs.getRun(...args)
   cancelRun: NodeFace["cancelRun"] = (...args) => this.#runs.cancelRun(...args)
+  cancelRunBriefly: NodeFace["cancelRunBriefly"] = (...args) => this.#runs.cancelRunBriefly(...args)
   pinRun: NodeFace["pinRun"] = (...args) => this.#runs.pinRun(...args)
   readEvents: NodeFace["readEvents"] = (...args) => this.#runs.readEvents(...args)
   readLog: NodeFace["readLog"] = (...args) => this.#runs.readLog(...args)

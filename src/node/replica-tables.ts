@@ -6,6 +6,7 @@ import {
   type Entry,
   type MemoryStorage,
 } from "../consensus/index.ts"
+import type { Clock } from "../platform/index.ts"
 import type { VersionRange } from "../schema/index.ts"
 import {
   type Applied,
@@ -33,6 +34,7 @@ export interface ReplicaTablesInput {
   readonly limits: LogLimits | undefined
   /** Versions that this node understands; undefined: those of the build. */
   readonly versions: VersionRange | undefined
+  readonly clock: Clock
   /** Runs something in a later turn of the main loop. */
   later(run: () => void): void
   /** A membership change takes effect; answers what is then in force. */
@@ -45,6 +47,9 @@ export interface ReplicaTablesInput {
   /** Most voters had the same rows after this entry. */
   confirmed(index: number): void
 }
+
+/** Made into text in one go. */
+const unsavedRowsMax = 256
 
 /** Measurements that are remembered until the voters have agreed. */
 const measuredMax = 8
@@ -62,6 +67,10 @@ export class ReplicaTables {
   /** Own hash of all rows by the index that it was measured at. */
   readonly #measured = new Map<number, Promise<string>>()
   #applied: LogMark
+  /** Newest value of each row that is on its way to disk, and the runs that finished with them. */
+  #unsaved = new Map<string, unknown>()
+  #unsavedFinished: string[] = []
+  #saving: { cancel(): void } | undefined
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
   /** Of the last snapshot. */
@@ -94,6 +103,7 @@ export class ReplicaTables {
   }
 
   async *keysOnDisk(prefix: string): AsyncGenerator<string> {
+    this.#save()
     await this.#writing
     for await (const [key] of this.#stores.tables.rows(prefix)) yield key
   }
@@ -118,6 +128,7 @@ export class ReplicaTables {
         this.#persist(batch)
         batch = []
         persisted = entry.index
+        this.#save()
         this.#measure(entry.index)
       }
     }
@@ -173,26 +184,44 @@ export class ReplicaTables {
 
   /** The rows follow the log to disk at leisure: after a crash the log is applied again from the stored mark. */
   #persist(writes: readonly Write[]): void {
+    for (const { key, value } of writes) this.#unsaved.set(key, value)
+    this.#unsavedFinished.push(...finishedBy(writes))
+    if (this.#unsaved.size >= unsavedRowsMax) this.#save()
+    // What changes in the same moment goes together, and what changes again is written once.
+    else this.#saving ??= this.#input.clock.after(0, () => this.#save())
+    const { snapshotBytes } = this.#limits
+    const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
+    if (this.#stores.log.stats().bytes > due) void this.#snapshot()
+  }
+
+  #save(): void {
+    if (!this.#saving && this.#unsaved.size === 0) return
     const mark = this.#applied
-    const rows = writes.map(({ key, value }) => ({
+    const rows = [...this.#unsaved].map(([key, value]) => ({
       key,
       value: value === undefined ? undefined : JSON.stringify(value),
     }))
+    const finished = this.#unsavedFinished
+    this.#forgetUnsaved()
     const written = this.#write(() => this.#stores.tables.write(rows, mark, { sync: false }))
-    const finished = finishedBy(writes)
     if (finished.length > 0) {
       written.then(
         () => this.#evictions.add(finished),
         () => undefined, // Already told by failed.
       )
     }
-    const { snapshotBytes } = this.#limits
-    const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
-    if (this.#stores.log.stats().bytes > due) void this.#snapshot()
+  }
+
+  #forgetUnsaved(): void {
+    this.#saving?.cancel()
+    this.#saving = undefined
+    this.#unsaved = new Map()
+    this.#unsavedFinished = []
   }
 
   /** Everything is replaced by a received snapshot. */
   async install(meta: LogMark): Promise<void> {
+    this.#forgetUnsaved()
     await this.#writing
     await this.#stores.tables.replace(this.#stores.snapshots.rows(meta.index), meta)
     const rows = await loadRows(this.#stores.tables, this.#input.versions)
@@ -202,8 +231,9 @@ export class ReplicaTables {
     this.#applied = meta
   }
 
-  /** No snapshot begins any more. */
+  /** What is applied still goes to disk; no snapshot begins any more. */
   close(): void {
+    this.#save()
     this.#closed = true
   }
 
@@ -250,6 +280,7 @@ export class ReplicaTables {
     this.#snapshotting = true
     try {
       // In line with the others: a mark that overtook its rows would lose them in a crash.
+      this.#save()
       const applied = this.#applied
       await this.#write(() => this.#stores.tables.write([], applied, { sync: true }))
       const { mark, rows } = await this.#stores.tables.view()

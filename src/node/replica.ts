@@ -102,6 +102,7 @@ export class Replica {
       start: core.applied,
       limits: options.logLimits,
       versions: options.versions,
+      clock: parts.clock,
       later: (run) => void parts.clock.after(0, run),
       diverged: (error) => void this.#quarantine(error),
       confirmed: (index) => void this.#isRight(index),

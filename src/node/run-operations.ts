@@ -79,11 +79,12 @@ async function withReasons(parts: OperationParts, run: string): Promise<RunView>
 
 export async function cancelRun(
   parts: OperationParts,
-  body: { run: string; reason: string },
+  body: { run: string; reason: string; brief?: boolean },
   options: CallOptions,
-): Promise<RunView> {
+): Promise<RunView | undefined> {
   const run = await idOf(parts, body.run, options.signal)
   await parts.replica.propose({ type: "cancel", items: [{ run, reason: body.reason }] })
+  if (body.brief === true) return undefined
   return await withReasons(parts, run)
 }
 

@@ -84,6 +84,16 @@ export class Runs {
     return (await this.#context.call("cancelRun", { run, reason }, how)) as RunView
   }
 
+  async cancelRunBriefly(
+    run: string,
+    reason: string,
+    caller: Caller,
+    options: Waiting,
+  ): Promise<void> {
+    const how = { ...options, principal: caller.principal }
+    await this.#context.call("cancelRun", { run, reason, brief: true }, how)
+  }
+
   async pinRun(run: string, pinned: boolean, caller: Caller, options: Waiting): Promise<RunView> {
     const how = { ...options, principal: caller.principal }
     return (await this.#context.call("pinRun", { run, pinned }, how)) as RunView

@@ -320,6 +320,15 @@ export class FakeFace implements NodeFace {
     return cancelled
   }
 
+  async cancelRunBriefly(
+    run: string,
+    reason: string,
+    caller: Caller,
+    options: Waiting,
+  ): Promise<void> {
+    await this.cancelRun(run, reason, caller, options)
+  }
+
   async pinRun(run: string, pinned: boolean, _caller: Caller, _options: Waiting): Promise<RunView> {
     this.#called("pinRun", { run, pinned })
     const { pinned: _, ...view } = this.#run(run)
