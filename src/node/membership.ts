@@ -528,14 +528,11 @@ export class Membership {
   /** Closes what this node holds of a cluster and moves it to the archive, or, of a member that lost its log, to the
    *  quarantine. Its jobs are nobody's any more. */
   async #putAside(clusterId: string, lost?: number): Promise<void> {
-    const { keeper, identity, local } = this.#parts
+    const { identity, local } = this.#parts
     this.#identity = undefined
     this.#roster.forget()
     await this.#slot.close()
-    for (const attempt of await keeper.list()) {
-      const reason = "its node has left the cluster"
-      if (attempt.state !== "ended") await keeper.end({ ...attempt, graceMs: jobGraceMs, reason })
-    }
+    await this.#endJobs()
     await this.#become({ clusterId: "", memberId: 0 })
     this.#identity = undefined
     if (lost === undefined) await identity.archive(clusterId)
@@ -544,6 +541,19 @@ export class Membership {
       this.#parts.logger.warn("what it held is kept", { directory })
     }
     await local.delete("replica")
+  }
+
+  /** A keeper that does not hear it now refuses the next cluster's jobs until these have ended. */
+  async #endJobs(): Promise<void> {
+    const { keeper, logger } = this.#parts
+    const reason = "its node has left the cluster"
+    try {
+      for (const attempt of await keeper.list()) {
+        if (attempt.state !== "ended") await keeper.end({ ...attempt, graceMs: jobGraceMs, reason })
+      }
+    } catch (error) {
+      logger.warn("jobs of the cluster that was left were not ended", { error: String(error) })
+    }
   }
 
   /** Called when it is applied here that the cluster goes into another. The leader lingers so that the others hear the
