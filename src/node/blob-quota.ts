@@ -1,6 +1,8 @@
 /** A node's own duty: above its quota, blobs that no kept run names go, the oldest first (DESIGN.md §8). */
+import type { Logger } from "../platform/index.ts"
 import type { NodeContext } from "./context.ts"
-import { defaultRetention } from "./options.ts"
+import { defaultRetention, type Retention } from "./options.ts"
+import type { BlobStore, Parts } from "./parts.ts"
 import type { BlobUses } from "./run-operations.ts"
 
 /** What has just come may be about to be named: an upload before its run, an output before its report. */
@@ -13,11 +15,25 @@ interface Held {
   readonly at: number
 }
 
+/** What of a node this duty needs. */
+export interface QuotaContext {
+  readonly options: {
+    readonly timing: { readonly retainMs: number }
+    readonly retention?: Retention
+  }
+  readonly parts: {
+    readonly clock: Pick<Parts["clock"], "now" | "every" | "timeoutSignal">
+    readonly logger: Pick<Logger, "info" | "warn">
+    readonly blobs: Pick<BlobStore, "list" | "remove">
+  }
+  readonly call: NodeContext["call"]
+}
+
 export class BlobQuota {
-  readonly #context: NodeContext
+  readonly #context: QuotaContext
   #working = false
 
-  constructor(context: NodeContext) {
+  constructor(context: QuotaContext) {
     this.#context = context
   }
 

@@ -46,9 +46,11 @@ const mark: LogMark = {
 const declared = aDeclaration({ name: "n1", peerId: "peer-1" })
 const plan = aPlan([aGroup("shard", { count: tasksPerRun })])
 
+const row = (key: string, value: unknown): Row => [key, JSON.stringify(value)]
+const refuse = async (): Promise<never> => await Promise.reject(new Error("not in this bench"))
+
 /** In the order of keys: what a cluster holds that has finished so many runs, each of many tasks. */
 function* rows(): Generator<Row> {
-  const row = (key: string, value: unknown): Row => [key, JSON.stringify(value)]
   const cluster = { cluster: "bench", clusterId, pristine: false, time: 1 }
   yield row("cluster", cluster)
   yield row("member/0000000000000001", { id: 1, role: "voter", ...declared })
@@ -169,7 +171,6 @@ function partsOf(fatal: (error: Error) => void): ReplicaParts {
     tables: createTableStore({ directory }),
     snapshots: createSnapshotStore({ directory }),
   }
-  const refuse = async (): Promise<never> => await Promise.reject(new Error("not in this bench"))
   return {
     ...stores,
     clock: createClock(),

@@ -74,7 +74,7 @@ describe.skipIf(!hasHosts)("two real builds", () => {
   const older = join(directory, "older")
   const newer = join(directory, "newer")
   let nodes: readonly BuiltNode[] = []
-  let removeHosts = (): void => undefined
+  let removeHosts: (() => void) | undefined
 
   beforeAll(() => {
     const build = (...flags: string[]): void => {
@@ -93,7 +93,7 @@ describe.skipIf(!hasHosts)("two real builds", () => {
 
   afterAll(async () => {
     await Promise.all(nodes.map((node) => node.stop()))
-    removeHosts()
+    removeHosts?.()
     rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
   })
 

@@ -103,6 +103,22 @@ describe.each(machines)("the node's stores, $kind", ({ make }) => {
     expect(await blobs.has(digest)).toBeUndefined()
   })
 
+  test("blobs: the list names each with its size", async () => {
+    const { blobs } = machine.stores()
+    expect(await collect(blobs.list())).toEqual([])
+    const made = new Map<string, number>()
+    for (const size of [0, 1, 700_001]) {
+      const { digest, bytes } = await blobs.put(inPortions(new Uint8Array(size)))
+      made.set(digest, bytes)
+    }
+    const [first] = made.keys()
+    await blobs.remove(first!)
+    made.delete(first!)
+    const listed = await collect(blobs.list())
+    expect(new Map(listed.map(({ digest, bytes }) => [digest, bytes]))).toEqual(made)
+    expect(listed.every(({ at }) => Number.isFinite(at))).toBe(true)
+  })
+
   test("blobs: the empty one is one", async () => {
     const { blobs } = machine.stores()
     const { digest } = await blobs.put(inPortions<Uint8Array>())

@@ -54,6 +54,28 @@ describe.each(machines)("TableStore, $kind", ({ make }) => {
     expect((await tables.view()).mark.hash).not.toBe(one)
   })
 
+  test("C-29: the hash that is asked for is of all writes before, and as in the mark", async () => {
+    void tables.write([put("x", "1"), put("y", "2")], marked(1), { sync: false })
+    void tables.write([put("x", "3")], marked(2), { sync: false })
+    const hash = await tables.hash()
+    expect((await tables.view()).mark).toMatchObject({ ...marked(2), hash })
+    await tables.write([put("x", "4")], marked(3), { sync: false })
+    expect(await tables.hash()).not.toBe(hash)
+  })
+
+  test("C-29: what was put aside is not opened again", async () => {
+    await tables.write([put("x", "1")], marked(1), { sync: true })
+    for (const value of ["first", "second"]) {
+      await tables.setAside()
+      tables = machine.stores().tables
+      expect(await tables.open()).toBeUndefined()
+      expect(await collect(tables.rows())).toEqual([])
+      await tables.write([put("x", value)], marked(1), { sync: true })
+    }
+    expect(await reopen()).toMatchObject(marked(1))
+    expect(await tables.get("x")).toBe("second")
+  })
+
   test("a view stands still while writes go on", async () => {
     const rows = Array.from({ length: 1500 }, (_, number) => put(`k${1000 + number}`, "before"))
     await tables.write(rows, marked(1), { sync: false })

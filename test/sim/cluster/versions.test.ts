@@ -1,6 +1,6 @@
 /** Clusters of builds of different versions, whole nodes in virtual time (C-48). */
 import { expect, test } from "vitest"
-import { type Member, versionsOf } from "../../../src/schema/index.ts"
+import { versionsOf } from "../../../src/schema/index.ts"
 import type { ClusterRow } from "../../../src/state/index.ts"
 import { submit } from "../../unit/node/formed.ts"
 import { leads } from "./faults.ts"
@@ -72,7 +72,7 @@ test("C-48: one old voter keeps the cluster at version 1, and it works; upgraded
     return found && agreed(cluster, found) && found
   })
   sameTables(cluster, last)
-  const members = membersOf(last) as Member[]
+  const members = membersOf(last)
   expect(members.map(versionsOf)).toEqual(members.map(() => ({ oldest: 1, newest: 2 })))
   expect(members.every(({ labels }) => !("troupe.versions" in labels))).toBe(true)
 })

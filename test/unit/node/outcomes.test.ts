@@ -10,6 +10,8 @@ import { formCluster, submit } from "./formed.ts"
 const limitMs = 60_000
 const document = "api_version: v1\nroles:\n  only:\n    command: [work]\n"
 
+const index = (id: string): number => Number(id.slice(2))
+
 function cutOff(world: World, leader: Machine): void {
   const others = world.machines.filter((machine) => machine !== leader)
   world.net.partition(
@@ -63,7 +65,6 @@ test("C-44: what a deposed leader has computed and not committed becomes nobody'
   await world.until("an acknowledgement", limitMs, () => kept.run)
   const after = await calm(world)
   await world.pass(10_000)
-  const index = (id: string): number => Number(id.slice(2))
   const runs = runsOf(after)
   // If it was asked again, then of the new leader: behind what that one had accepted first.
   for (const { key, id } of runs) {
