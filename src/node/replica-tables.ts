@@ -187,11 +187,16 @@ export class ReplicaTables {
     for (const { key, value } of writes) this.#unsaved.set(key, value)
     this.#unsavedFinished.push(...finishedBy(writes))
     if (this.#unsaved.size >= unsavedRowsMax) this.#save()
-    // What changes in the same moment goes together, and what changes again is written once.
-    else this.#saving ??= this.#input.clock.after(0, () => this.#save())
+    // What changes while another write is under way goes together, and what changes again is written once.
+    else this.#saving ??= this.#input.clock.after(0, () => void this.#saveNext())
     const { snapshotBytes } = this.#limits
     const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
     if (this.#stores.log.stats().bytes > due) void this.#snapshot()
+  }
+
+  async #saveNext(): Promise<void> {
+    await this.settled()
+    this.#save()
   }
 
   #save(): void {
