@@ -8,6 +8,8 @@ import type { BlobUses } from "./run-operations.ts"
 /** What has just come may be about to be named: an upload before its run, an output before its report. */
 const graceMs = 3600 * 1000
 const askMs = 10_000
+/** The leader reads the rows of every run for an answer: it is not asked more often than this. */
+const restMs = 1800 * 1000
 
 interface Held {
   readonly digest: string
@@ -22,7 +24,7 @@ export interface QuotaContext {
     readonly retention?: Retention
   }
   readonly parts: {
-    readonly clock: Pick<Parts["clock"], "now" | "every" | "timeoutSignal">
+    readonly clock: Pick<Parts["clock"], "now" | "boottime" | "every" | "timeoutSignal">
     readonly logger: Pick<Logger, "info" | "warn">
     readonly blobs: Pick<BlobStore, "list" | "remove">
   }
@@ -32,6 +34,8 @@ export interface QuotaContext {
 export class BlobQuota {
   readonly #context: QuotaContext
   #working = false
+  /** Boot-time clock. */
+  #restUntil = Number.NEGATIVE_INFINITY
 
   constructor(context: QuotaContext) {
     this.#context = context
@@ -70,8 +74,10 @@ export class BlobQuota {
     const held: Held[] = []
     for await (const blob of parts.blobs.list()) held.push(blob)
     const total = held.reduce((sum, { bytes }) => sum + bytes, 0)
-    if (total <= quota) return 0
-    const before = parts.clock.now() - graceMs
+    const { clock } = parts
+    if (total <= quota || clock.boottime() < this.#restUntil) return 0
+    this.#restUntil = clock.boottime() + restMs
+    const before = clock.now() - graceMs
     const used = await this.#used(signal)
     const free = held
       .filter(({ digest, at }) => at < before && !used.has(digest))

@@ -23,6 +23,7 @@ function quota(held: readonly Held[], used: readonly string[], blobBytes: number
     parts: {
       clock: {
         now: () => now,
+        boottime: () => 0,
         timeoutSignal: () => new AbortController().signal,
         every: () => ({ cancel: quiet }),
       },
