@@ -97,7 +97,7 @@ export function handleVote(core: Core, message: Message): void {
   const candidate = { index: message.index ?? 0, term: message.logTerm ?? 0 }
   if (!canVote || !core.log.isUpToDate(candidate)) {
     core.trace?.("INFO", describeVote(core, `rejected ${type} from`, message))
-    core.send({ type: response, to: from, term: core.term, reject: true })
+    core.send({ type: response, to: from, term: core.term, reject: true, ...knownCommit(core) })
     return
   }
   core.trace?.("INFO", describeVote(core, `cast ${type} for`, message))
@@ -108,6 +108,22 @@ export function handleVote(core: Core, message: Message): void {
   core.vote = from
 }
 
+/** A member that was demoted or removed may be the only one left that knows so, with a longer log than all who still
+ *  count it: it refuses them and cannot campaign. What it knows to be committed frees them (C-35). */
+function knownCommit(core: Core): Pick<Message, "commit" | "logTerm"> {
+  const { committed } = core.log
+  const logTerm = core.log.termOrZero(committed)
+  return core.config.silentRefusals || logTerm === 0 ? {} : { commit: committed, logTerm }
+}
+
+/** True: a committed change has to be applied before anybody may win here (C-34). */
+function learnCommit(core: Core, { commit = 0, logTerm = 0 }: Message): boolean {
+  // The same index and term is the same entry, with the same ones before it.
+  if (commit <= core.log.committed || !core.log.matches(commit, logTerm)) return false
+  core.log.commitTo(commit)
+  return hasUnappliedConfChange(core)
+}
+
 /** As candidate or pre-candidate: counts an answer; the first one of each member (B-28). */
 export function handleVoteResponse(core: Core, message: Message): void {
   const { type, from } = message
@@ -116,6 +132,10 @@ export function handleVoteResponse(core: Core, message: Message): void {
     "INFO",
     `${hex(core.id)} received ${type}${granted ? "" : " rejection"} from ${hex(from)} at term ${core.term}`,
   )
+  if (!granted && learnCommit(core, message)) {
+    core.becomeFollower(core.term, none)
+    return
+  }
   if (!core.votes.has(from)) core.votes.set(from, granted)
   const { yes, no, result } = tally(core)
   core.trace?.(

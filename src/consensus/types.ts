@@ -149,6 +149,8 @@ export interface RaftConfig {
   readonly disableConfChangeValidation: boolean
   /** Followers forward MsgProp, and leaders accept it from others, as etcd does. Absent in production (C-44). */
   readonly forwardProposals?: boolean
+  /** Refused votes tell nothing of what is committed, as in etcd. Absent in production (C-35). */
+  readonly silentRefusals?: boolean
   /** [0, 1); the only source of chance. */
   readonly random: () => number
   /** Log lines in etcd's wording, for transcripts; never needed for correctness. */

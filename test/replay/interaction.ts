@@ -82,6 +82,7 @@ const defaults: Omit<RaftConfig, "id"> = {
   stepDownOnRemoval: false,
   disableConfChangeValidation: false,
   forwardProposals: true,
+  silentRefusals: true,
   random: () => 0.5,
 }
 

@@ -17,7 +17,7 @@ export interface Minimised {
 }
 
 /** What broke, without the numbers in which two runs differ. */
-export function kindOf(failure: string): string {
+function kindOf(failure: string): string {
   const [first = ""] = failure.split("\n")
   return first.replace(/^seed \d+, step \d+: /, "").replaceAll(/\d+/g, "#")
 }

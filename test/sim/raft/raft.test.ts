@@ -33,6 +33,11 @@ test.each([1, 2, 3, 4, 6, 7])("clusters of %i hold too", { timeout: minute }, (s
   }
 })
 
+/** The leader was gone, and only a demoted member knew that the change was committed (C-35). */
+test("a seed that once failed holds: 1110", { timeout: minute }, () => {
+  expect(runSimulation({ seed: 1110, size: 4, steps: 5000 }).failure).toBeUndefined()
+})
+
 test("a seed decides everything", () => {
   const options = { seed: 42, size: 5, steps: 4000 }
   expect(runSimulation(options)).toEqual(runSimulation(options))

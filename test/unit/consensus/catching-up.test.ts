@@ -1,7 +1,7 @@
 /** How two logs find where they meet, and what a new leader may do when: C-12, C-16, and the log's own parts. */
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import type { ConfChange } from "../../../src/consensus/index.ts"
+import { type ConfChange, emptyConfState } from "../../../src/consensus/index.ts"
 import { entry, exchange, Member } from "./member.ts"
 
 const learner: ConfChange = {
@@ -136,4 +136,35 @@ test("C-30: a snapshot that is sent carries index, term and members", () => {
   expect(sent?.snapshot?.meta).toEqual({ index: 4, term: 1, confState })
   const follower = new Member(3).step(sent!)
   expect(follower.raft.status()).toMatchObject({ commit: 4, applied: 4, confState })
+})
+
+test("C-31: a snapshot whose last entry is there already only says that it is committed", () => {
+  const member = new Member(1, { terms: [1, 1, 1], hardState: { term: 1, vote: 0, commit: 1 } })
+  const meta = { index: 3, term: 1, confState: { ...emptyConfState, voters: [1, 2, 3] } }
+  member.step({ type: "MsgSnap", from: 2, term: 1, snapshot: { meta, data: new Uint8Array(0) } })
+  expect(member.raft.status()).toMatchObject({ commit: 3, lastIndex: 4 })
+  // Entry 4 may still be replaced.
+  expect(member.take("MsgAppResp")).toMatchObject([{ index: 3 }])
+})
+
+/** Found by the simulation (seed 10,455 at the time): the members of the snapshot were stored beside an older index. */
+test("C-30, C-31: a change that is applied while a snapshot is being written is told by the members before it", () => {
+  const member = new Member(1)
+  member.holdsWrites = true
+  const meta = { index: 8, term: 2, confState: { ...emptyConfState, voters: [1, 2, 3, 4] } }
+  member.step({ type: "MsgSnap", from: 2, term: 3, snapshot: { meta, data: new Uint8Array(0) } })
+  expect(member.raft.applyConfChange(learner)).toMatchObject({ voters: [1, 2, 3], learners: [4] })
+  expect(member.raft.status().confState).toMatchObject({ voters: [1, 2, 3, 4], learners: [] })
+})
+
+test("C-34: a change that is the one committed entry left to apply is seen before a campaign", () => {
+  const leader = new Member(2).lead([1])
+  const follower = new Member(1)
+  exchange([leader, follower])
+  follower.holdsApplies = true
+  leader.raft.proposeConfChange(learner)
+  exchange([leader, follower])
+  expect(follower.raft.status()).toMatchObject({ commit: 3, applied: 2 })
+  follower.raft.campaign()
+  expect(follower.settle().raft.status().raftState).toBe("StateFollower")
 })

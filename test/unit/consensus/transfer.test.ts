@@ -304,3 +304,48 @@ test("C-44: what was proposed to a leader that is deposed stays in its log until
   leader.step({ ...append, entries: [entry(3, 2)], commit: 3 })
   expect(leader.applied.map(({ term }) => term)).toEqual([1, 2])
 })
+
+/** Voters 3 and 4 as the change that demoted 2 is committed, and only 2 (whose log is longer) has heard so. */
+test("C-35: a demoted member whose log is longer tells candidates what is committed, and they win without it", () => {
+  const voters = [1, 2, 3, 4]
+  const members = voters.map((id) => new Member(id, { voters, config: { preVote: true } }))
+  const [first, second, third, fourth] = members as [Member, Member, Member, Member]
+  first.raft.campaign()
+  exchange(members)
+  first.raft.proposeConfChange({
+    ...change("ConfChangeAddLearnerNode", 2),
+    transition: "explicit",
+  })
+  exchange(members)
+  first.raft.proposeConfChange(change("ConfChangeAddNode"))
+  // 3 and 4 take the end of the change, but only 2 hears that it is committed, and gets one entry more.
+  const { lastIndex: end } = first.raft.status()
+  exchange(members, ({ to, commit = 0 }) => to > 2 && commit >= end)
+  first.propose("more")
+  exchange(members, ({ to }) => to > 2)
+  expect(second.raft.status().confState).toMatchObject({ voters: [1, 3, 4], learners: [2] })
+  expect(third.raft.status().confState.votersOutgoing).toEqual(voters)
+  // The leader is gone for good. 2 may not campaign, and must refuse whoever has less.
+  const alive = [second, third, fourth]
+  for (const member of alive) member.raft.forgetLeader()
+  third.raft.campaign()
+  exchange(alive)
+  expect(third.raft.status().confState).toMatchObject({ voters: [1, 3, 4], votersOutgoing: [] })
+  for (const member of alive) member.raft.forgetLeader()
+  third.raft.campaign()
+  exchange(alive)
+  expect(leaders(alive)).toEqual([3])
+})
+
+test("C-35: what a refusal says is committed counts only where the entry is the same", () => {
+  const candidate = new Member(1, { terms: [1, 1, 2], hardState: { term: 2, vote: 0, commit: 1 } })
+  candidate.raft.campaign()
+  candidate.settle()
+  const refusal = { type: "MsgVoteResp", from: 2, term: 3, reject: true } as const
+  candidate.step({ ...refusal, commit: 4, logTerm: 1 })
+  expect(candidate.raft.status()).toMatchObject({ raftState: "StateCandidate", commit: 1 })
+  candidate.step({ ...refusal, commit: 9, logTerm: 2 })
+  expect(candidate.raft.status().commit).toBe(1)
+  candidate.step({ ...refusal, commit: 3, logTerm: 1 })
+  expect(candidate.raft.status()).toMatchObject({ raftState: "StateCandidate", commit: 3 })
+})
