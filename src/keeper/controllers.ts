@@ -4,7 +4,7 @@ import { dirname, join } from "node:path"
 import type { CgroupFiles } from "./cgroup-files.ts"
 import type { Hierarchy } from "./hierarchies.ts"
 
-export const controllers = ["memory", "cpu", "pids"] as const
+const controllers = ["memory", "cpu", "pids"] as const
 export type Controller = (typeof controllers)[number]
 
 /** The folder that holds the limited cgroups, and which limits it can set. */

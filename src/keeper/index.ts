@@ -1,4 +1,5 @@
 /** keeper: the supervisor of a data directory's jobs, and the client of its socket. */
+import { type CgroupKind, findCgroups } from "./cgroups.ts"
 import { KeeperClient, type KeeperOptions } from "./client.ts"
 import { findShell } from "./command.ts"
 import { findLimits, type LimitAbilities } from "./limits.ts"
@@ -13,6 +14,13 @@ export type { KeeperStatus } from "./protocol.ts"
  *  meanwhile. `shutdown()` makes an idle keeper leave at once; else it leaves 15 s after its last client. */
 export function createKeeper(options: KeeperOptions): KeeperClient {
   return new KeeperClient(options)
+}
+
+/** What would hold a job's processes together. */
+export function treeKind(): CgroupKind | "session" {
+  const cgroups = findCgroups(`troupe-look-${process.pid}`)
+  cgroups?.close()
+  return cgroups?.cage.kind ?? "session"
 }
 
 /** Which limits a keeper that is started from this process could enforce, found out by making cgroups and removing them. */

@@ -7,7 +7,7 @@ import { realCgroups } from "./cgroup-files.ts"
 import type { Cgroups } from "./cgroups.ts"
 import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { launcherExit, type LimitHits, readHits } from "./limits.ts"
-import { notStarted, seenEnding, type Stop, unseenEnding, withHits } from "./outcome.ts"
+import { hitsText, notStarted, seenEnding, type Stop, unseenEnding, withNotes } from "./outcome.ts"
 import type { AttemptFiles } from "./paths.ts"
 import { isAlive, type ProcessId } from "./process-table.ts"
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts"
@@ -202,14 +202,16 @@ export class Job {
     this.#over = true
     this.#next?.cancel()
     this.watch()
-    this.#markCuts()
+    const unmarked = this.#markCuts()
     const { exit, at: endedAt } = this.#exit!
     const { spec, startedAt } = this.#order
     const times = { startedAt, endedAt }
     const refusal = exit?.exitCode === launcherExit ? this.#launcherRefusal() : undefined
     if (refusal !== undefined) return this.#parts.ended(notStarted(refusal, endedAt))
     const ending = exit ? seenEnding(exit, this.#stop, times) : unseenEnding(this.#stop, times)
-    this.#parts.ended(withHits(ending, this.#hits, spec.limits))
+    this.#parts.ended(
+      withNotes(ending, [...hitsText(ending, this.#hits, spec.limits), ...unmarked]),
+    )
   }
 
   #launcherRefusal(): string | undefined {
@@ -235,18 +237,32 @@ export class Job {
   // every offset below the cap valid, lets the job run on and bounds the disk by the cap and one interval's output.
   #cap(stream: "stdout" | "stderr"): void {
     const { spec, files } = this.#order
-    const size = statSync(files[stream], { throwIfNoEntry: false })?.size ?? 0
-    if (size <= spec.outputBytesMax) return
-    truncateSync(files[stream], spec.outputBytesMax)
-    this.#dropped[stream] += size - spec.outputBytesMax
+    try {
+      const size = statSync(files[stream], { throwIfNoEntry: false })?.size ?? 0
+      if (size <= spec.outputBytesMax) return
+      truncateSync(files[stream], spec.outputBytesMax)
+      this.#dropped[stream] += size - spec.outputBytesMax
+    } catch (error) {
+      // A disk that fails: the job runs on, the next look tries again.
+      const { run, task, fence } = spec
+      this.#parts.log("output not cut", { run, task, fence, error: (error as Error).message })
+    }
   }
 
-  #markCuts(): void {
+  /** Answers what could not be marked: then the ending says it. */
+  #markCuts(): readonly string[] {
     const { spec, files } = this.#order
-    for (const stream of ["stdout", "stderr"] as const) {
+    return (["stdout", "stderr"] as const).flatMap((stream) => {
       const dropped = this.#dropped[stream]
-      if (dropped > 0) appendFileSync(files[stream], cutMarker(spec.outputBytesMax, dropped))
-    }
+      if (dropped === 0) return []
+      try {
+        appendFileSync(files[stream], cutMarker(spec.outputBytesMax, dropped))
+        return []
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException
+        return [`its ${stream} was cut by at least ${dropped} bytes, without a mark (${code})`]
+      }
+    })
   }
 }
 

@@ -40,24 +40,34 @@ export function notStarted(reason: string, endedAt: number): Ending {
   return { outcome: "not_started", reason, stopped: false, endedAt }
 }
 
-/** What the kernel did to keep it within its limits is part of the reason. */
-export function withHits(
+/** What the kernel did to keep it within its limits, in sentences. */
+export function hitsText(
   ending: Ending,
   hits: LimitHits | undefined,
   limits: Limits | undefined,
-): Ending {
+): readonly string[] {
   const said: string[] = []
   const { memoryBytes, pids } = limits ?? {}
-  const isKilled = ending.outcome === "signalled" && ending.signal === "SIGKILL" && !ending.stopped
-  const base = isKilled && hits && hits.oomKills > 0 ? undefined : ending.reason
   if (hits && hits.oomKills > 0 && memoryBytes !== undefined) {
     // An ending that has nothing wrong with it was the job's own, so it was another process that went.
     const whom = ending.reason === undefined ? "a process of it was killed" : "killed"
-    said.push(`${whom}: out of memory (limit ${sizeText(memoryBytes)})`)
+    said.push(`${whom}: ${outOfMemory} (limit ${sizeText(memoryBytes)})`)
   }
   if (hits && hits.forksRefused > 0 && pids !== undefined) {
     said.push(`refused ${hits.forksRefused} times another process or thread (limit ${pids})`)
   }
-  if (said.length === 0) return ending
-  return { ...ending, reason: [...(base === undefined ? [] : [base]), ...said].join("; ") }
+  return said
+}
+
+const outOfMemory = "out of memory"
+
+/** What else is to be said of an ending becomes part of its reason. */
+export function withNotes(ending: Ending, notes: readonly string[]): Ending {
+  if (notes.length === 0) return ending
+  const { outcome, signal, stopped, reason } = ending
+  // The kernel kills for want of memory by KILL: to say both would be to say one thing twice.
+  const isExplained = notes.some((note) => note.startsWith(`killed: ${outOfMemory}`))
+  const isKilled = outcome === "signalled" && signal === "SIGKILL" && !stopped
+  const first = reason === undefined || (isExplained && isKilled) ? [] : [reason]
+  return { ...ending, reason: [...first, ...notes].join("; ") }
 }

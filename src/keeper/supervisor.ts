@@ -177,7 +177,8 @@ export class Supervisor {
     const order = await prepareOrder(attempt, {
       ...this.#parts,
       limited: async (paths) => await this.#ledger.write({ type: "limited", ...target, paths }),
-    })
+      // The disk: full, read-only, failing.
+    }).catch((error: Error) => `it cannot be prepared: ${error.message}`)
     if (typeof order === "string") return order
     if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
     const early: (Exit | undefined)[] = []

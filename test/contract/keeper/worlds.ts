@@ -146,8 +146,10 @@ export interface RealWorld extends World {
   log(): string
 }
 
-export function realWorld(options: { prefix?: string; args?: readonly string[] } = {}): RealWorld {
-  const directory = mkdtempSync(join(tmpdir(), options.prefix ?? "keeper-"))
+export function realWorld(
+  options: { parent?: string; prefix?: string; args?: readonly string[] } = {},
+): RealWorld {
+  const directory = mkdtempSync(join(options.parent ?? tmpdir(), options.prefix ?? "keeper-"))
   const { order } = orders()
   const clients: KeeperClient[] = []
   const client = (build?: string) => {

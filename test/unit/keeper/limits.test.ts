@@ -5,8 +5,8 @@ import { describe, expect, test } from "vitest"
 import type { CgroupFiles } from "../../../src/keeper/cgroup-files.ts"
 import { type Cells, findCells } from "../../../src/keeper/controllers.ts"
 import type { Hierarchy } from "../../../src/keeper/hierarchies.ts"
-import { LimitedCgroups, readHits, sizeText } from "../../../src/keeper/limits.ts"
-import { withHits } from "../../../src/keeper/outcome.ts"
+import { LimitedCgroups, type LimitHits, readHits, sizeText } from "../../../src/keeper/limits.ts"
+import { hitsText, withNotes } from "../../../src/keeper/outcome.ts"
 import type { Ending } from "../../../src/schema/index.ts"
 import { FakeCgroups } from "../../support/fake-cgroups.ts"
 
@@ -203,6 +203,8 @@ test("hits are read from v2's files and from v1's", () => {
 
 describe("how an ending tells of limits", () => {
   const limits = { memoryBytes: 1 << 25, pids: 10 }
+  const told = (ending: Ending, seen: LimitHits | undefined) =>
+    withNotes(ending, hitsText(ending, seen, limits))
   const killed: Ending = {
     outcome: "signalled",
     signal: "SIGKILL",
@@ -224,12 +226,12 @@ describe("how an ending tells of limits", () => {
       "a process of it was killed: out of memory (limit 32 MiB)",
     ],
   ])("%o", (ending, reason) => {
-    expect(withHits(ending, { oomKills: 1, forksRefused: 0 }, limits).reason).toBe(reason)
+    expect(told(ending, { oomKills: 1, forksRefused: 0 }).reason).toBe(reason)
   })
 
   test("nothing happened: nothing is added", () => {
-    expect(withHits(killed, { oomKills: 0, forksRefused: 0 }, limits)).toBe(killed)
-    expect(withHits(killed, undefined, undefined)).toBe(killed)
+    expect(told(killed, { oomKills: 0, forksRefused: 0 })).toBe(killed)
+    expect(told(killed, undefined)).toBe(killed)
   })
 })
 
