@@ -48,8 +48,7 @@ export async function openCore(
   if (applied.index > last) {
     throw new TroupeError(
       "ERR_LOG_CORRUPT",
-      `the tables are at index ${applied.index} but the log ends at ${last}: entries that were durable are gone; ` +
-        "move the data directory away and start again to rejoin as a new member",
+      `the tables are at index ${applied.index} but the log ends at ${last}: entries that were durable are gone`,
       { file: "raft/wal", offset: 0, reason: "log ends before the applied index" },
     )
   }

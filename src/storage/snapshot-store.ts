@@ -2,9 +2,17 @@
 import { randomUUID } from "node:crypto"
 import { type FileHandle, open, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { TroupeError } from "../schema/index.ts"
+import { isTroupeError, TroupeError } from "../schema/index.ts"
 import type { LogMark, Row } from "../wire/index.ts"
-import { isMissing, makeDirectory, namesIn, onDisk, removeTree, renameDurably } from "./durable.ts"
+import {
+  isMissing,
+  makeDirectory,
+  namesIn,
+  onDisk,
+  removeTree,
+  renameDurably,
+  storageError,
+} from "./durable.ts"
 import {
   ChunkChecker,
   type Held,
@@ -59,18 +67,28 @@ class FileSnapshotStore implements SnapshotStore {
     return names.flatMap((name) => (namePattern.test(name) ? [Number.parseInt(name, 10)] : []))
   }
 
+  /** One whose beginning is damaged is put aside: an older one, or none, is better than no start. */
   async latest(): Promise<LogMark | undefined> {
     const indexes = await this.#indexes()
-    if (indexes.length === 0) return undefined
-    const index = Math.max(...indexes)
-    const checker = new ChunkChecker()
-    for await (const _ of this.#checked(index, checker)) {
-      if (checker.mark) break
+    for (const index of indexes.toSorted((left, right) => right - left)) {
+      const mark = await this.#markOf(index)
+      if (mark?.index === index) return mark
+      await this.setAside(index)
     }
-    const mark = checker.mark
-    if (mark?.index !== index)
-      throw this.#corrupt(this.#path(index), 0, "a snapshot of another index")
-    return mark
+    return undefined
+  }
+
+  /** Undefined when it is damaged. */
+  async #markOf(index: number): Promise<LogMark | undefined> {
+    const checker = new ChunkChecker()
+    try {
+      for await (const _ of this.#checked(index, checker)) {
+        if (checker.mark) break
+      }
+    } catch (error) {
+      if (!isTroupeError(error) || error.code !== "ERR_LOG_CORRUPT") throw error
+    }
+    return checker.mark
   }
 
   async create(mark: LogMark, rows: AsyncIterable<Row>): Promise<{ bytes: number }> {
@@ -173,7 +191,12 @@ class FileSnapshotStore implements SnapshotStore {
   async setAside(index: number): Promise<string> {
     const to = join(this.#quarantine, `${index}-${randomUUID()}.snap`)
     await onDisk(this.#quarantine, makeDirectory(dirname(to)))
-    await onDisk(to, renameDurably(this.#path(index), to))
+    try {
+      await renameDurably(this.#path(index), to)
+    } catch (error) {
+      // There is none: all the same to who wants it gone.
+      if (!isMissing(error)) throw storageError(to, error)
+    }
     return to
   }
 

@@ -41,6 +41,8 @@ test("C-26, B-25: tables without their log are no member: the node says so and d
   await world.until("an acknowledgement", 10_000, () => answer.run)
   await world.clock.drive(leader.stop())
   leader.disk.removeDirectory("/raft/wal")
+  // With the note that there was a log: then only the tables know.
+  leader.disk.removeDirectory("/identity")
   leader.start()
   await expect(world.pass(1000)).rejects.toMatchObject({ code: "ERR_LOG_CORRUPT" })
 })

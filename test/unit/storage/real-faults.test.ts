@@ -165,6 +165,24 @@ describe("snapshots", () => {
     }
   })
 
+  test("one whose beginning is damaged is put aside, and an older one counts, or none", async () => {
+    const snapshots = createSnapshotStore({ directory })
+    for (const index of [5, 7]) await snapshots.create(markAt(index), inPortions(["a", "1"]))
+    for (const [broken, left] of [
+      [7, markAt(5)],
+      [5, undefined],
+    ] as const) {
+      const file = join(directory, "raft", "snap", `${broken}.snap`)
+      const bytes = await readFile(file)
+      bytes[30]! ^= 1
+      await writeFile(file, bytes)
+      expect(await snapshots.latest()).toEqual(left)
+    }
+    expect(await readdir(join(directory, "quarantine"))).toHaveLength(2)
+    // Again, of one that is not there: nothing happens.
+    await snapshots.setAside(5)
+  })
+
   test("what a crash left half written is not a snapshot, and goes", async () => {
     const snapshots = createSnapshotStore({ directory })
     await snapshots.create(markAt(5), inPortions(["a", "1"] as const))
