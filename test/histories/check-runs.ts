@@ -1,6 +1,7 @@
 /** Everything that is checked of what clients saw: each key linearizable, and all runs together. */
 import { checkHistory, describeFailure, type HistoryEvent } from "../lincheck/index.ts"
 import type { AttemptSight, Page, RunCall, RunHistory, RunOutput } from "./calls.ts"
+import { goesBack, needed } from "./looks.ts"
 import { runModel } from "./run-model.ts"
 import { fencesGrow, idsFollowTime, type KnownRun, knownRuns, pagesAreWhole } from "./whole.ts"
 
@@ -26,8 +27,11 @@ export function checkRuns(input: {
   const { history, pages, attempts, unit = "time" } = input
   const { runs, faults } = knownRuns(history, pages)
   const events = [...history, ...looksOf(pages)]
-  const check = checkHistory(runModel, events)
-  const told: string[] = []
+  const back = goesBack(events, unit)
+  // Explained already; the search would only say it again.
+  const clear = events.filter((event) => !back.has(event.input.key))
+  const check = checkHistory(runModel, needed(clear))
+  const told: string[] = [...back.values()]
   if (check.verdict === "unknown") told.push("the work for ordering the calls ran out")
   if (check.failure) {
     told.push(`not linearizable: ${describeFailure(runModel, check.failure, { unit })}`)

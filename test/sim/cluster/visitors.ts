@@ -28,6 +28,8 @@ const visitorsMin = 2
 const visitorsMax = 6
 /** Short against an election: what is stale is stale for moments only. */
 const pauseMs = 250
+/** Questions of one visitor without an answer yet. */
+const openMax = 32
 
 /** The request of a key, whoever sends it; another `body` is another request. */
 export function requestOf(documents: readonly string[], number: number, body: string): SubmitRun {
@@ -79,11 +81,20 @@ export class Visitors {
 
   async #visit(name: string): Promise<void> {
     this.#asking++
+    // Who does not wait for an answer still asks a node that stands still when others lead already.
+    const isPatient = this.#random.chance(0.3)
+    const open = new Set<Promise<void>>()
     while (!this.#isOver) {
       await this.#world.clock.sleep(this.#random.between(2, pauseMs))
       const up = this.#world.machines.filter(({ node }) => node)
-      if (up.length > 0) await this.#one(name, this.#random.pick(up))
+      if (up.length === 0) continue
+      const asked = this.#one(name, this.#random.pick(up))
+        .catch((error: unknown) => this.#world.fail(error as Error))
+        .finally(() => open.delete(asked))
+      open.add(asked)
+      if (isPatient || open.size >= openMax) await asked
     }
+    await Promise.all(open)
     this.#asking--
   }
 

@@ -196,6 +196,18 @@ describe("what cannot be", () => {
     expect(faultsOf(history)).not.toEqual([])
   })
 
+  test("among very many looks at once", () => {
+    const looks = Array.from({ length: 400 }, (_, place) =>
+      look(sight({ events: 2 + ((place * 7) % 20) }), {
+        from: 11 + place / 1000,
+        to: 1000 + place,
+      }),
+    )
+    const back = look(sight({ events: 5 }), { from: 3000 })
+    expect(faultsOf([made, ...looks])).toEqual([])
+    expect(faultsOf([made, ...looks, back])[0]).toContain("not linearizable")
+  })
+
   test("the key and what was seen stand in the words", () => {
     const [first] = faultsOf([made, look("absent", { from: 11 })])
     expect(first).toContain("key k")
