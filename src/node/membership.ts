@@ -7,21 +7,19 @@ import {
   type Redirect,
   TroupeError,
 } from "../schema/index.ts"
-import { type ClusterRow, type Command, readCluster, readMembers } from "../state/index.ts"
 import { type Hello, type JoinAnswer, joinAnswer, joinRequest } from "../wire/index.ts"
 import { bootTag, type Outdated } from "./boots.ts"
+import { Belonging } from "./belonging.ts"
 import { isSameDeclaration } from "./facts.ts"
 import { Greeting } from "./greeting.ts"
-import { type Admission, askToJoin, join, type JoiningParts } from "./joining.ts"
+import { askToJoin, join, type JoiningParts } from "./joining.ts"
 import { Meeting, type Verdict } from "./meeting.ts"
 import type { NodeOptions } from "./options.ts"
 import type { ByteStream, Parts } from "./parts.ts"
-import { redirectsMax, redirectsOf, wayTo } from "./redirects.ts"
+import { redirectsOf, wayTo } from "./redirects.ts"
 import type { Replica } from "./replica.ts"
 import type { ReplicaEvents } from "./replica-options.ts"
 import { canRejoin, lossOf, onlyVoter } from "./rejoining.ts"
-import { ReplicaSlot } from "./replica-slot.ts"
-import { Roster } from "./roster.ts"
 import { Seeking } from "./seeking.ts"
 
 export interface MembershipHooks extends Omit<ReplicaEvents, "lost"> {
@@ -45,7 +43,6 @@ interface Destination {
 }
 
 const joinGiveUpMs = 60_000
-const jobGraceMs = 5000
 const travelRetryMs = 300
 /** A stranger's word that our cluster was recovered is believed after so long without a leader. */
 const strangerMs = 60_000
@@ -55,14 +52,11 @@ export class Membership {
   readonly #parts: Parts
   readonly #hooks: MembershipHooks
   readonly #stopping = new AbortController()
-  readonly #roster: Roster
+  readonly #own: Belonging
   readonly #meeting: Meeting
   readonly #seeking: Seeking
   readonly #greeting: Greeting
-  readonly #slot: ReplicaSlot
   readonly #joiningParts: JoiningParts
-  #identity: Identity | undefined
-  #redirects: Identity["redirects"] = []
   #joining = false
   #destination: Destination | undefined
   #boot = ""
@@ -77,7 +71,14 @@ export class Membership {
     this.#options = options
     this.#parts = parts
     this.#hooks = hooks
-    this.#roster = new Roster(parts.local)
+    const lost = (reason: string): void => {
+      this.#lose(reason).catch((error: unknown) => parts.fatal(74, error as Error))
+    }
+    this.#own = new Belonging(options, parts, {
+      events: { ...hooks, lost },
+      declaration: () => hooks.declaration(),
+      boot: () => this.#boot,
+    })
     this.#meeting = new Meeting(parts)
     this.#joiningParts = {
       parts,
@@ -91,7 +92,7 @@ export class Membership {
       self: parts.mesh.peerId,
       addresses: () => parts.mesh.addresses(),
       approach: (peer) => void this.#greeting.approach(peer),
-      isFree: () => !this.#identity && !this.#isBusy(),
+      isFree: () => !this.#own.identity && !this.#isBusy(),
       found: () => void this.#found(),
     })
     this.#greeting = new Greeting({
@@ -99,28 +100,21 @@ export class Membership {
       parts,
       stopping: this.#stopping.signal,
       hello: () => this.#hello(),
-      known: () => this.#identity && new Set(this.members().map(({ peerId }) => peerId)),
+      known: () => this.#own.identity && new Set(this.members().map(({ peerId }) => peerId)),
       hasLeader: () => hooks.leaderPeer() !== undefined,
       isQuiet: () => this.#joining || this.#removed !== undefined,
       heard: (peer, hello) => this.#consider(peer, hello),
       // Perhaps it was removed while nobody could tell it.
       leaderless: () => void this.#refreshRoster(undefined),
     })
-    const identity = (): Identity | undefined => this.#identity
-    const lost = (reason: string): void => {
-      this.#lose(reason).catch((error: unknown) => parts.fatal(74, error as Error))
-    }
-    const boot = (): string => this.#boot
-    const events: ReplicaEvents = { ...hooks, lost }
-    this.#slot = new ReplicaSlot({ options, parts, events, roster: this.#roster, identity, boot })
   }
 
   get identity(): Identity | undefined {
-    return this.#identity
+    return this.#own.identity
   }
 
   get replica(): Replica | undefined {
-    return this.#slot.current
+    return this.#own.replica
   }
 
   get removed(): string | undefined {
@@ -133,19 +127,11 @@ export class Membership {
   }
 
   get conflicts(): ReadonlyMap<string, string> {
-    return this.#meeting.conflicts(this.#row())
+    return this.#meeting.conflicts(this.#own.row())
   }
 
-  /** From the tables, or from a roster that is newer than they are. */
   members(): readonly Member[] {
-    const { replica } = this
-    const isOlder = !replica || this.#roster.index > replica.applied.index
-    const members = isOlder ? [] : readMembers(replica.tables)
-    return members.length > 0 ? members : this.#roster.members
-  }
-
-  #row(): ClusterRow | undefined {
-    return this.replica && readCluster(this.replica.tables)
+    return this.#own.members()
   }
 
   #isBusy(): boolean {
@@ -155,7 +141,7 @@ export class Membership {
   /** Before discovery begins: takes up what the data directory remembers. */
   async open(stored: Identity | undefined, boot: string): Promise<void> {
     this.#boot = boot
-    this.#redirects = stored?.redirects ?? []
+    this.#own.remember(stored)
     const { local, identity } = this.#parts
     const replicaOf = (await local.get("replica")) as string | undefined
     this.#removed = (await local.get("removed")) as string | undefined
@@ -170,19 +156,18 @@ export class Membership {
       await local.delete("replica")
       return
     }
-    this.#checkName(stored)
     const isRecovered =
       replicaOf !== undefined &&
       wayTo(stored.redirects, replicaOf, stored.clusterId)?.index !== undefined
     const isFounding = (await local.get("founding")) === stored.clusterId
-    await this.#roster.load()
+    await this.#own.roster.load()
     // From here on frames may open the replica too: identity and opening are set in one turn.
-    this.#identity = stored
+    this.#own.resume(stored)
     if (stored.peerId !== this.#parts.mesh.peerId) {
       await this.#lose("the key of this node is not the one that its member had")
     } else if (isFounding || isRecovered || replicaOf === stored.clusterId) {
       try {
-        await this.#slot.open(stored, isFounding ? this.#genesis(stored) : undefined)
+        await this.#own.openReplica(isFounding)
       } catch (error) {
         const loss = lossOf(error)
         if (loss === undefined) throw error
@@ -191,27 +176,15 @@ export class Membership {
     }
   }
 
-  #checkName(stored: Identity): void {
-    if (stored.cluster === this.#options.cluster) return
-    throw new TroupeError(
-      "ERR_CONFIG_INVALID",
-      `this data directory belongs to cluster '${stored.cluster}', not '${this.#options.cluster}': ` +
-        `start with --cluster ${stored.cluster}, or with another --data directory`,
-      {
-        issues: [{ path: "cluster", message: `the data directory belongs to '${stored.cluster}'` }],
-      },
-    )
-  }
-
   start(): void {
     this.#isStarted = true
     this.#greeting.start()
-    if (this.#identity)
-      for (const member of this.#roster.members) void this.#greeting.approach(member)
+    if (this.#own.identity)
+      for (const member of this.#own.roster.members) void this.#greeting.approach(member)
     else if (this.#destination) void this.#travel(this.#destination)
     else if (this.#removed === undefined) this.#seeking.start()
     // It dissolved and this node died before it left.
-    const row = this.#row()
+    const row = this.#own.row()
     if (row?.dissolvedInto) this.dissolved(row.dissolvedInto, row.dissolvedPeers ?? [], false)
   }
 
@@ -221,16 +194,16 @@ export class Membership {
     )
     this.#seeking.stop()
     this.#greeting.stop()
-    await this.#slot.close()
+    await this.#own.slot.close()
   }
 
   async learnRoster(members: readonly Member[], index: number): Promise<void> {
-    await this.#roster.learn(members, index)
+    await this.#own.roster.learn(members, index)
   }
 
   /** Called with every lease. */
   async retireReplica(): Promise<void> {
-    await this.#slot.retire(this.members())
+    await this.#own.slot.retire(this.members())
   }
 
   // ---------------------------------------------------------------- founding
@@ -241,11 +214,7 @@ export class Membership {
     parts.logger.info("founding a cluster", { cluster: options.cluster, clusterId })
     this.#founding = true
     try {
-      // Until the first entry is durable a restart has to found it again.
-      await parts.local.put("founding", clusterId)
-      await this.#become({ clusterId, memberId: 1 })
-      await this.#slot.open(this.#identity!, this.#genesis(this.#identity!))
-      await parts.local.delete("founding")
+      await this.#own.found(clusterId)
     } catch (error) {
       if (!this.#stopping.signal.aborted) parts.fatal(74, error as Error)
     } finally {
@@ -253,28 +222,11 @@ export class Membership {
     }
   }
 
-  async #become(who: { clusterId: string; memberId: number }): Promise<void> {
-    const identity: Identity = {
-      format: 1,
-      peerId: this.#parts.mesh.peerId,
-      cluster: this.#options.cluster,
-      redirects: this.#redirects,
-      ...who,
-    }
-    await this.#parts.identity.write(identity)
-    this.#identity = identity
-  }
-
-  #genesis(identity: Identity): Command {
-    const { cluster, clusterId } = identity
-    return { type: "genesis", items: [{ cluster, clusterId, founder: this.#hooks.declaration() }] }
-  }
-
   // ---------------------------------------------------------------- meeting others
 
   #hello(): Hello {
-    const identity = this.#identity
-    const row = this.#row()
+    const identity = this.#own.identity
+    const row = this.#own.row()
     return {
       cluster: this.#options.cluster,
       clusterId: identity?.clusterId,
@@ -283,7 +235,7 @@ export class Membership {
       members: this.members().length,
       declaration: this.#hooks.declaration(),
       leaderPeer: this.#hooks.leaderPeer(),
-      redirects: redirectsOf(this.#redirects, row),
+      redirects: redirectsOf(this.#own.redirects, row),
       // Only who holds the tables knows whether the cluster is pristine; absent means: ask the leader.
       startedAt: row?.time,
       expect: this.#options.expect,
@@ -308,7 +260,7 @@ export class Membership {
     instead: number | undefined,
   ): Promise<JoinAnswer> {
     if (declaration.peerId !== from) return { type: "refused", reason: "declares another peer id" }
-    if (!this.#identity) {
+    if (!this.#own.identity) {
       const { peers } = this.#destination ?? {}
       if (peers) return { type: "redirect", peers }
       return { type: "refused", reason: "this node has no cluster yet" }
@@ -323,7 +275,7 @@ export class Membership {
 
   #consider(peer: PeerRef, hello: Hello): void {
     if (hello.cluster !== this.#options.cluster || this.#isBusy()) return
-    const mine = this.#identity
+    const mine = this.#own.identity
     const other = hello.clusterId
     const leader = hello.leaderPeer
     const peers = leader && leader.peerId !== peer.peerId ? [peer, leader] : [peer]
@@ -358,7 +310,7 @@ export class Membership {
     const isMember = this.members().some((member) => member.peerId === peer.peerId)
     if (redirect.index === undefined) {
       // Who accepted work stays, whatever others say.
-      return isMember && this.#row()?.pristine !== false
+      return isMember && this.#own.row()?.pristine !== false
     }
     const patienceMs = isMember ? this.#options.timing.sessionMs : strangerMs
     return !this.#hooks.leaderPeer() && this.#greeting.leaderlessMs() >= patienceMs
@@ -371,7 +323,7 @@ export class Membership {
 
   /** Leader only: it does not give way although the other was recovered from it. */
   conflict(hello: Hello): void {
-    const row = this.#row()
+    const row = this.#own.row()
     if (row) this.#meeting.conflict(hello, row)
   }
 
@@ -390,7 +342,7 @@ export class Membership {
     this.#destination = undefined
     if (this.#stopping.signal.aborted) return
     await this.#parts.local.delete("destination")
-    if (!this.#identity && !this.#isBusy()) this.#seeking.start()
+    if (!this.#own.identity && !this.#isBusy()) this.#seeking.start()
   }
 
   async #pause(): Promise<void> {
@@ -400,17 +352,17 @@ export class Membership {
 
   #isHomeless(): boolean {
     const isRemoved = this.#removed !== undefined
-    return !this.#identity && !isRemoved && !this.#stopping.signal.aborted
+    return !this.#own.identity && !isRemoved && !this.#stopping.signal.aborted
   }
 
   async #join(peers: readonly PeerRef[]): Promise<void> {
-    if (this.#isBusy() || this.#identity) return
+    if (this.#isBusy() || this.#own.identity) return
     this.#joining = true
     this.#seeking.stop()
     try {
       const answer = await join(this.#joiningParts, peers, this.#limit(joinGiveUpMs, "joining"))
       if (answer.type === "removed") await this.#noteRemoval(answer.reason)
-      else await this.#adopt(answer)
+      else await this.#own.adopt(answer)
     } catch (error) {
       if (this.#stopping.signal.aborted) return
       this.#parts.logger.warn("could not join; seeking again", { error: String(error) })
@@ -420,21 +372,11 @@ export class Membership {
     }
   }
 
-  async #adopt(admission: Admission): Promise<void> {
-    // The admission says no index: the next roster of a leader is newer.
-    await this.#roster.keep(admission.members, 0)
-    await this.#become({ clusterId: admission.clusterId, memberId: admission.memberId })
-    this.#parts.logger.info("joined a cluster", {
-      clusterId: admission.clusterId,
-      memberId: admission.memberId,
-    })
-  }
-
   /** Somebody of this cluster whom neither roster nor tables here name: they are old, perhaps older than the leader, whose
    *  orders and frames would be refused for ever. Members that it names are asked for a newer one, or, where none answers,
    *  the stranger. Also asked without one, by who hears no leader: it may have been removed. */
   async #refreshRoster(stranger: PeerRef | undefined): Promise<void> {
-    const identity = this.#identity
+    const identity = this.#own.identity
     const known = this.members()
     const isKnown = known.some(({ peerId }) => peerId === stranger?.peerId)
     if (!identity || isKnown || this.#refreshing) return
@@ -445,7 +387,7 @@ export class Membership {
       const near = known.filter(({ peerId }) => connected.has(peerId))
       for (const peer of stranger ? [...near, stranger] : near) {
         const answer = await askToJoin(this.#joiningParts, peer, signal)
-        if (this.#identity !== identity) return
+        if (this.#own.identity !== identity) return
         const isMember = known.some(({ peerId }) => peerId === peer.peerId)
         if (answer?.type === "removed" && isMember) {
           await this.#leaveForGood(answer.reason)
@@ -455,8 +397,8 @@ export class Membership {
         if (answer?.type !== "admitted" || answer.clusterId !== clusterId) continue
         if (answer.memberId !== memberId) continue
         // As of the entry that admits us again: later than anything that this node has seen.
-        const index = Math.max(this.#roster.index, this.replica?.applied.index ?? 0) + 1
-        await this.#roster.keep(answer.members, index)
+        const index = Math.max(this.#own.roster.index, this.replica?.applied.index ?? 0) + 1
+        await this.#own.roster.keep(answer.members, index)
         return
       }
     } catch (error) {
@@ -469,7 +411,7 @@ export class Membership {
   /** Leaves for another cluster, or another incarnation of this one. */
   async #leave(destination: Destination): Promise<void> {
     const { from, into } = destination.redirect
-    if (this.#identity?.clusterId !== from || into === from || this.#isBusy()) return
+    if (this.#own.identity?.clusterId !== from || into === from || this.#isBusy()) return
     this.#joining = true
     try {
       const { logger } = this.#parts
@@ -482,8 +424,7 @@ export class Membership {
         })
       }
       await this.#parts.local.put("destination", destination)
-      this.#redirects = [...this.#redirects, destination.redirect].slice(-redirectsMax)
-      await this.#putAside(from)
+      await this.#own.putAside(from, { redirect: destination.redirect })
     } finally {
       this.#joining = false
     }
@@ -494,13 +435,13 @@ export class Membership {
   async outdated(from: string, outdated: Outdated): Promise<void> {
     const { memberId, boot, reason } = outdated
     const isVoter = this.members().some(({ peerId, role }) => peerId === from && role === "voter")
-    const isMeant = this.#identity?.memberId === memberId && boot === bootTag(this.#boot)
+    const isMeant = this.#own.identity?.memberId === memberId && boot === bootTag(this.#boot)
     if (isVoter && isMeant) await this.#lose(reason)
   }
 
   /** What the member on disk promised is not there: it is put aside unread, and this node comes back as another member. */
   async #lose(reason: string): Promise<void> {
-    const identity = this.#identity
+    const identity = this.#own.identity
     if (!identity || this.#isBusy()) return
     const { clusterId, memberId } = identity
     const members = this.members()
@@ -517,7 +458,7 @@ export class Membership {
         reason,
       })
       await this.#parts.local.put("destination", destination)
-      await this.#putAside(clusterId, memberId)
+      await this.#own.putAside(clusterId, { lost: memberId })
       this.#destination = destination
     } finally {
       this.#joining = false
@@ -525,44 +466,13 @@ export class Membership {
     if (this.#isStarted) void this.#travel(destination)
   }
 
-  /** Closes what this node holds of a cluster and moves it to the archive, or, of a member that lost its log, to the
-   *  quarantine. Its jobs are nobody's any more. */
-  async #putAside(clusterId: string, lost?: number): Promise<void> {
-    const { identity, local } = this.#parts
-    this.#identity = undefined
-    this.#roster.forget()
-    await this.#slot.close()
-    await this.#endJobs()
-    await this.#become({ clusterId: "", memberId: 0 })
-    this.#identity = undefined
-    if (lost === undefined) await identity.archive(clusterId)
-    else {
-      const directory = await identity.quarantine({ clusterId, memberId: lost })
-      this.#parts.logger.warn("what it held is kept", { directory })
-    }
-    await local.delete("replica")
-  }
-
-  /** A keeper that does not hear it now refuses the next cluster's jobs until these have ended. */
-  async #endJobs(): Promise<void> {
-    const { keeper, logger } = this.#parts
-    const reason = "its node has left the cluster"
-    try {
-      for (const attempt of await keeper.list()) {
-        if (attempt.state !== "ended") await keeper.end({ ...attempt, graceMs: jobGraceMs, reason })
-      }
-    } catch (error) {
-      logger.warn("jobs of the cluster that was left were not ended", { error: String(error) })
-    }
-  }
-
   /** Called when it is applied here that the cluster goes into another. The leader lingers so that the others hear the
    *  commit. */
   dissolved(into: string, peers: readonly PeerRef[], leading: boolean): void {
-    const from = this.#identity?.clusterId
+    const from = this.#own.identity?.clusterId
     if (from === undefined) return
     const heartbeats = 3 * this.#options.timing.tickMs * this.#options.timing.heartbeatTicks
-    const isRecovery = this.#row()?.pristine === false
+    const isRecovery = this.#own.row()?.pristine === false
     const index = isRecovery ? { index: this.replica!.applied.index } : {}
     const redirect: Redirect = { from, into, ...index }
     const leave = (): void => void this.#leave({ redirect, peers })
@@ -572,14 +482,14 @@ export class Membership {
   /** A member says that somebody removed this node. */
   async removedBy(from: string, memberId: number, reason: string): Promise<void> {
     const isMember = this.members().some(({ peerId }) => peerId === from)
-    if (isMember && this.#identity?.memberId === memberId) await this.#leaveForGood(reason)
+    if (isMember && this.#own.identity?.memberId === memberId) await this.#leaveForGood(reason)
   }
 
   async #leaveForGood(reason: string): Promise<void> {
-    const clusterId = this.#identity?.clusterId
+    const clusterId = this.#own.identity?.clusterId
     if (clusterId === undefined || this.#isBusy()) return
     await this.#noteRemoval(reason)
-    await this.#putAside(clusterId)
+    await this.#own.putAside(clusterId)
   }
 
   async #noteRemoval(reason: string): Promise<void> {
@@ -591,16 +501,16 @@ export class Membership {
   // ---------------------------------------------------------------- frames
 
   handleFrame(from: string, frame: Uint8Array): void {
-    this.#slot.handleFrame(from, frame)
+    this.#own.slot.handleFrame(from, frame)
   }
 
   async handleSnapshot(stream: ByteStream): Promise<void> {
-    await this.#slot.handleSnapshot(stream)
+    await this.#own.slot.handleSnapshot(stream)
   }
 
   /** The own row differs from what this node is now (a new address, other labels): tell the leader. */
   async refreshDeclaration(): Promise<void> {
-    const identity = this.#identity
+    const identity = this.#own.identity
     if (!identity) return
     const declaration = this.#hooks.declaration()
     const row = this.members().find((member) => member.id === identity.memberId)
