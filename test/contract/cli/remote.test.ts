@@ -1,5 +1,6 @@
 /** Commands that only ask: runs, logs, cluster. */
 import { describe, expect, test } from "vitest"
+import { TroupeError } from "../../../src/schema/index.ts"
 import { aRun } from "../../support/fake-face.ts"
 import { asked, serve, start, troupe } from "./command.ts"
 
@@ -247,5 +248,42 @@ describe("cluster", () => {
     const other = "http://127.0.0.1:1"
     const { code } = await troupe(["cluster", "status", "--api", `${other},${url}`])
     expect(code).toBe(0)
+  })
+})
+
+describe("by hand", () => {
+  test("transfer says who leads now; a refusal has its reason and exits 2", async () => {
+    const { face, options } = await served()
+    const done = await troupe(["cluster", "transfer", "bob"], options)
+    expect([done.code, done.stdout]).toEqual([0, "bob leads now (term 5), ada did\n"])
+    const reason = "cyd is a worker: only a voter can lead"
+    face.fail("transferLeader", new TroupeError("ERR_CONFLICT", reason, { reason }))
+    const refused = await troupe(["cluster", "transfer", "cyd"], options)
+    expect(refused.code).toBe(2)
+    expect(refused.stderr).toContain(reason)
+  })
+
+  test("remove names who is out, and how it could come back", async () => {
+    const { face, options } = await served()
+    const done = await troupe(["cluster", "remove", "bob", "-o", "json"], options)
+    expect(JSON.parse(done.stdout)).toMatchObject({ kind: "NodeRemoved", node: "bob", id: 2 })
+    expect(done.stderr).toContain("delete its data directory")
+    face.fail(
+      "removeNode",
+      new TroupeError("ERR_NODE_NOT_FOUND", "there is no node bop", {
+        node: "bop",
+        nearest: "bob",
+      }),
+    )
+    const unknown = await troupe(["cluster", "remove", "bop"], options)
+    expect(unknown.code).toBe(2)
+    expect(unknown.stderr).toContain("did you mean bob?")
+  })
+
+  test("recover needs a stopped node's directory", async () => {
+    const { options } = await served()
+    const none = await troupe(["cluster", "recover", "--data", "/nonexistent", "--yes"], options)
+    expect(none.code).toBe(2)
+    expect(none.stderr).toContain("there is no node in /nonexistent")
   })
 })
