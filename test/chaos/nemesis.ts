@@ -21,6 +21,7 @@ interface Begun {
 
 const askMs = 700
 const wholeMs = 60_000
+const wipeTries = 20
 
 export async function ask<T>(machine: Machine, path: string, ms = askMs): Promise<T | undefined> {
   try {
@@ -30,6 +31,24 @@ export async function ask<T>(machine: Machine, path: string, ms = askMs): Promis
     // Down, paused or cut off: it says nothing.
     return undefined
   }
+}
+
+/** Asks any node to make this one the leader; false when none would. */
+async function handOver(machines: readonly Machine[], to: Machine): Promise<boolean> {
+  for (const machine of machines) {
+    try {
+      const response = await fetch(`${machine.api}/v1/cluster/transfer`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ to: to.name }),
+        signal: AbortSignal.timeout(askMs),
+      })
+      if (response.ok) return true
+    } catch {
+      // Down, paused or cut off: another is asked.
+    }
+  }
+  return false
 }
 
 async function pass(ms: number): Promise<void> {
@@ -104,6 +123,10 @@ export class Nemesis {
     if (kind === "term") {
       await machine.stop()
       return { machines, text: "SIGTERM", heal: () => machine.start() }
+    }
+    if (kind === "transfer") {
+      const isTold = await handOver(this.#options.machines, machine)
+      return isTold ? { machines, text: "is handed the lead", heal: () => undefined } : undefined
     }
     if (kind === "stop") {
       machine.pause()
@@ -183,6 +206,7 @@ export class Nemesis {
   /** One data directory is deleted, only while everybody else is whole; its fault ends when all are whole again. */
   async #wipe(): Promise<Begun | undefined> {
     const { machines } = this.#options
+    for (let tries = 0; tries < wipeTries && !(await this.#isWhole()); tries++) await pass(500)
     if (this.#busy.size > 0 || this.#isCut || !(await this.#isWhole())) return undefined
     // Nothing else until it is over: two lost disks of three may rightly lose what they alone had.
     for (const machine of machines) this.#busy.add(machine)

@@ -22,6 +22,7 @@ const faultColours: Readonly<{ [kind: string]: string }> = {
   clock: "#2e8b57",
   fulldisk: "#5d4037",
   wipe: "#000000",
+  transfer: "#d68910",
 }
 
 function colourOf({ completedAt, isRefused, output, call }: CallRecord): string {

@@ -12,6 +12,7 @@ export const faultKinds = [
   "fulldisk",
   "wipe",
   "term",
+  "transfer",
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
