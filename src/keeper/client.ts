@@ -219,9 +219,11 @@ export class KeeperClient {
     return this.#links.length
   }
 
-  /** Asks the newest keeper to leave, which it does when nothing runs; answers whether it does. */
+  /** Asks the keepers to leave, which each does when nothing of it runs; answers whether all do. */
   async shutdown(): Promise<boolean> {
-    return (await this.#current.call({ op: "shutdown" }, "leaving")).leaving
+    const links = this.#links.length === 0 ? [this.#current] : this.#links
+    const left = await Promise.all(links.map(async (link) => await link.dismiss()))
+    return left.every(Boolean)
   }
 }
 

@@ -1,9 +1,12 @@
 /** The cgroups that a spawner waits in, made for real where this host allows it. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { Berth } from "../../../src/keeper/berth.ts"
+import { realCgroups } from "../../../src/keeper/cgroup-files.ts"
 import { type Cgroups, findCgroups } from "../../../src/keeper/cgroups.ts"
+import { killLimited, limitedMembers } from "../../../src/keeper/limits.ts"
 
 let ours: Cgroups | undefined
 const children: ChildProcess[] = []
@@ -61,6 +64,34 @@ test("who starts others is no part of a job: not a member, not killed, not in th
   expect(spawner.exitCode ?? spawner.signalCode, "the spawner lives").toBeNull()
   expect(cgroups.remove(path), "the job is over").toBe(true)
   expect(existsSync(path), "its spawner still stands in it").toBe(true)
+})
+
+test("v2: all in a limited cgroup die at once, also those in one of their own below it", async ({
+  skip,
+}) => {
+  const unified = findCgroups(`troupe-test-limited-${process.pid}`, "cgroup2")
+  skip(!unified, "this host has no writable v2")
+  const { base } = unified!.cage
+  const [path, below] = [join(base, "job"), join(base, "job", "inner")]
+  try {
+    for (const directory of [path, below]) realCgroups.make(directory)
+    const all = [path, below].map((directory) => {
+      const child = sleeper()
+      realCgroups.write(join(directory, "cgroup.procs"), String(child.pid))
+      return child
+    })
+    expect(limitedMembers([path]).toSorted()).toEqual(all.map(({ pid }) => pid).toSorted())
+    expect(realCgroups.remove(path)).toBe(false)
+    const over = all.map(
+      (child) => new Promise((resolve) => child.once("exit", (_code, signal) => resolve(signal))),
+    )
+    killLimited([path, join(base, "never-made")], realCgroups)
+    expect(await Promise.all(over)).toEqual(["SIGKILL", "SIGKILL"])
+    expect(realCgroups.remove(path)).toBe(true)
+    expect(limitedMembers([path])).toEqual([])
+  } finally {
+    unified!.close()
+  }
 })
 
 test("empty ones of an earlier keeper are swept away, others are not", async ({ skip }) => {
