@@ -70,6 +70,7 @@ export class Nemesis {
 
   /** Until `signal` aborts; everything it did is healed then. */
   async run(signal: AbortSignal): Promise<void> {
+    if (this.#options.kinds.length === 0) return await aborted(signal)
     const under = new Set<Promise<void>>()
     while (!signal.aborted) {
       const fault = this.#one(signal)

@@ -16,6 +16,8 @@ export interface RunsCheck {
 }
 
 const faultsMax = 20
+/** One kind of fault must not hide the others. */
+const backMax = 5
 
 export function checkRuns(input: {
   readonly history: RunHistory
@@ -31,7 +33,7 @@ export function checkRuns(input: {
   // Explained already; the search would only say it again.
   const clear = events.filter((event) => !back.has(event.input.key))
   const check = checkHistory(runModel, needed(clear))
-  const told: string[] = [...back.values()]
+  const told: string[] = [...back.values()].slice(0, backMax)
   if (check.verdict === "unknown") told.push("the work for ordering the calls ran out")
   if (check.failure) {
     told.push(`not linearizable: ${describeFailure(runModel, check.failure, { unit })}`)

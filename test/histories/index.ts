@@ -9,7 +9,6 @@ export {
   type Sight,
   sightOf,
 } from "./calls.ts"
-export { checkRuns, type RunsCheck } from "./check-runs.ts"
-export { runModel } from "./run-model.ts"
+export { checkRuns } from "./check-runs.ts"
 export { RunRecorder } from "./run-recorder.ts"
-export { byAge, fencesGrow, idsFollowTime, knownRuns, pagesAreWhole } from "./whole.ts"
+export { fencesGrow } from "./whole.ts"

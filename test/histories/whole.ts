@@ -13,7 +13,7 @@ function isOlder(left: string, right: string): boolean {
   return leftIndex === rightIndex ? leftItem < rightItem : leftIndex < rightIndex
 }
 
-export function byAge(left: string, right: string): number {
+function byAge(left: string, right: string): number {
   if (left === right) return 0
   return isOlder(left, right) ? -1 : 1
 }

@@ -10,7 +10,7 @@ import { InvariantError } from "./watch.ts"
 import type { World } from "./world.ts"
 
 /** What the cluster may answer when it is hurt. */
-export const passing: ReadonlySet<string> = new Set([
+const passing: ReadonlySet<string> = new Set([
   "ERR_NOT_LEADER",
   "ERR_NO_LEADER",
   "ERR_UNKNOWN_OUTCOME",
