@@ -1,9 +1,19 @@
 /** After an update: the old keeper keeps its jobs, a new one gets the new, and nobody can tell but by the paths. */
-import { existsSync, readdirSync } from "node:fs"
-import { afterEach, beforeEach, expect, test } from "vitest"
+import { existsSync, mkdirSync, readdirSync } from "node:fs"
+import { createServer, type Server } from "node:net"
+import { join } from "node:path"
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest"
 import type { KeeperClient } from "../../../src/keeper/index.ts"
 import { isAlive, readStat } from "../../../src/keeper/process-table.ts"
+import {
+  decodeRequest,
+  encodeReply,
+  FrameReader,
+  type Reply,
+  type Request,
+} from "../../../src/keeper/protocol.ts"
 import { createClock } from "../../../src/platform/index.ts"
+import type { KeeperAttempt } from "../../../src/wire/index.ts"
 import { shell } from "./jobs.ts"
 import * as scripts from "./scripts.ts"
 import { type RealWorld, realWorld, Watched } from "./worlds.ts"
@@ -150,4 +160,64 @@ test("jobs of another cluster in an older keeper: nothing else is started meanwh
   const other = world.order(scripts.exits(0), { clusterId: "c-2" })
   await expect(client.launch(other)).rejects.toMatchObject({ code: "ERR_FORBIDDEN" })
   expect(existsSync(`${world.directory}/keeper-2`)).toBe(true)
+})
+
+/** A keeper of version 1, as far as a node of today talks to it: one job that runs until it is told to end. */
+async function versionOne(directory: string): Promise<{ server: Server; asked: string[] }> {
+  mkdirSync(join(directory, "keeper"), { mode: 0o700 })
+  const asked: string[] = []
+  const job: KeeperAttempt = {
+    ...{ run: "r-1", task: "old", attempt: 1, fence: 5, state: "started", pid: 1 },
+    ...{ stdout: "/o", stderr: "/e", outputBytesMax: 9 },
+  }
+  const ended: KeeperAttempt = {
+    ...job,
+    state: "ended",
+    ending: { outcome: "signalled", signal: "SIGTERM", reason: "told to", stopped: true },
+  }
+  let known: KeeperAttempt[] = [job]
+  const server = createServer((socket) => {
+    const frames = new FrameReader()
+    const answer = ({ op }: Request): Reply => {
+      asked.push(op)
+      if (op === "hello") return { kind: "hello", version: 1, pid: 1 }
+      if (op === "list") return { kind: "page", attempts: known, next: 0 }
+      if (op === "end") {
+        known = [ended]
+        socket.write(encodeReply(0, { kind: "change", attempt: ended }))
+      }
+      if (op === "forget") known = []
+      if (op !== "shutdown") return { kind: "done" }
+      if (known.length === 0) setImmediate(() => socket.end())
+      return { kind: "leaving", leaving: known.length === 0 }
+    }
+    socket.on("error", () => undefined)
+    socket.on("data", (chunk) => {
+      for (const frame of frames.push(chunk)) {
+        const { id, request } = decodeRequest(frame)
+        socket.write(encodeReply(id, answer(request)))
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(join(directory, "keeper", "socket"), resolve))
+  return { server, asked }
+}
+
+test("a keeper of version 1 is served in its own words, gets no launch, and is let go", async () => {
+  const { server, asked } = await versionOne(world.directory)
+  onTestFinished(() => void server.close())
+  const { client, watched } = await node("two")
+  expect(client.generations).toBe(2)
+  // Its journal says nothing of a cluster: it is another one's, so nothing starts while its job runs.
+  const fresh = world.order(scripts.says("new"))
+  await expect(client.launch(fresh)).rejects.toMatchObject({ code: "ERR_FORBIDDEN" })
+  await client.end({ run: "r-1", task: "old", fence: 5, graceMs: 0, reason: "told to" })
+  expect(await watched.ending({ run: "r-1", task: "old", fence: 5 })).toMatchObject({
+    reason: "told to",
+  })
+  expect((await client.launch(fresh)).stdout).toContain("/keeper-2/")
+  await client.forget({ run: "r-1", task: "old", fence: 5, files: true })
+  expect(client.generations).toBe(1)
+  expect(folders()).toEqual(["keeper-2"])
+  expect(asked).not.toContain("launch")
 })
