@@ -25,6 +25,7 @@ export class ShadowLog {
 
   written(entries: readonly Entry[]): void {
     for (const { index, term } of entries) {
+      hold(index > this.#base, () => `entry ${index} is written again behind ${this.#base}`)
       this.#terms.length = index - this.#base - 1
       this.#terms.push(term)
     }
