@@ -48,6 +48,8 @@ export interface ReplicaTablesInput {
   confirmed(index: number): void
 }
 
+/** At most one write in this time: LevelDB costs about as much for a row as for a hundred. */
+const saveEveryMs = 20
 /** Made into text in one go. */
 const unsavedRowsMax = 256
 
@@ -71,6 +73,7 @@ export class ReplicaTables {
   #unsaved = new Map<string, unknown>()
   #unsavedFinished: string[] = []
   #saving: { cancel(): void } | undefined
+  #savedAt = Number.NEGATIVE_INFINITY
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
   /** Of the last snapshot. */
@@ -187,16 +190,17 @@ export class ReplicaTables {
     for (const { key, value } of writes) this.#unsaved.set(key, value)
     this.#unsavedFinished.push(...finishedBy(writes))
     if (this.#unsaved.size >= unsavedRowsMax) this.#save()
-    // What changes while another write is under way goes together, and what changes again is written once.
-    else this.#saving ??= this.#input.clock.after(0, () => void this.#saveNext())
+    else this.#saving ??= this.#saveSoon()
     const { snapshotBytes } = this.#limits
     const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
     if (this.#stores.log.stats().bytes > due) void this.#snapshot()
   }
 
-  async #saveNext(): Promise<void> {
-    await this.settled()
-    this.#save()
+  /** What changes meanwhile goes together, and what changes again is written once. */
+  #saveSoon(): { cancel(): void } {
+    const { clock } = this.#input
+    const wait = Math.max(0, this.#savedAt + saveEveryMs - clock.boottime())
+    return clock.after(wait, () => this.#save())
   }
 
   #save(): void {
@@ -208,6 +212,7 @@ export class ReplicaTables {
     }))
     const finished = this.#unsavedFinished
     this.#forgetUnsaved()
+    this.#savedAt = this.#input.clock.boottime()
     const written = this.#write(() => this.#stores.tables.write(rows, mark, { sync: false }))
     if (finished.length > 0) {
       written.then(

@@ -128,6 +128,8 @@ test("the leader is cut off at any moment of a submission: the same", async () =
       const found = formed(world)
       return found && agreed(world, found) ? found : undefined
     })
+    // Rows follow to disk.
+    await world.pass(50)
     expect(runsOf(next).map(({ id }) => id)).toEqual([run!.id])
   }
 })
