@@ -123,6 +123,8 @@ async function assemble(
   )
   const { url } = await api.start()
   const stop = async (): Promise<void> => {
+    // First of all: who has sent a request here is answered, and who asks elsewhere meets the next leader.
+    await node.handOver()
     await api.stop()
     // With no job left there is nothing to keep; with one, it stays and finishes it.
     await keeper.shutdown().catch((error: unknown) => {

@@ -167,7 +167,7 @@ class Node implements TroupeNode {
 
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return
-    await this.#handOver()
+    await this.handOver()
     this.#stopping.abort(new TroupeError("ERR_STOPPED", "this node is stopping", { what: "node" }))
     this.#gossip?.cancel()
     this.#endQuota?.()
@@ -179,8 +179,9 @@ class Node implements TroupeNode {
     await this.#parts.local.close()
   }
 
-  /** SIGTERM: the best follower leads before we go, so that nobody waits for an election. */
-  async #handOver(): Promise<void> {
+  /** Before it stops: the best follower leads, so that nobody waits for an election. Resolves when one does, or after
+   *  a second. */
+  async handOver(): Promise<void> {
     const replica = this.#membership.replica
     if (!replica?.isLeading()) return
     if (replica.handOver() === undefined) return

@@ -167,8 +167,15 @@ async function versionOne(directory: string): Promise<{ server: Server; asked: s
   mkdirSync(join(directory, "keeper"), { mode: 0o700 })
   const asked: string[] = []
   const job: KeeperAttempt = {
-    ...{ run: "r-1", task: "old", attempt: 1, fence: 5, state: "started", pid: 1 },
-    ...{ stdout: "/o", stderr: "/e", outputBytesMax: 9 },
+    run: "r-1",
+    task: "old",
+    attempt: 1,
+    fence: 5,
+    state: "started",
+    pid: 1,
+    stdout: "/o",
+    stderr: "/e",
+    outputBytesMax: 9,
   }
   const ended: KeeperAttempt = {
     ...job,
