@@ -35,6 +35,9 @@ import { Worker } from "./worker.ts"
 
 export interface TroupeNode extends NodeFace {
   start(): Promise<void>
+  /** Before it stops: the best follower leads, so that nobody waits for an election. Resolves when one does, or after
+   *  a second. */
+  handOver(): Promise<void>
   /** Hands leadership over, then stops everything but the jobs. */
   stop(): Promise<void>
 }
@@ -179,8 +182,6 @@ class Node implements TroupeNode {
     await this.#parts.local.close()
   }
 
-  /** Before it stops: the best follower leads, so that nobody waits for an election. Resolves when one does, or after
-   *  a second. */
   async handOver(): Promise<void> {
     const replica = this.#membership.replica
     if (!replica?.isLeading()) return
