@@ -36,6 +36,8 @@ export function findCells(hierarchies: readonly Hierarchy[], trial: Trial): Cell
       for (const one of wanted) missing[one] ??= cell
     } else {
       cells.push(cell)
+      // Made again for the first job that has limits: most hosts never see one.
+      trial.files.remove(cell.base)
       for (const one of cell.controllers) open.delete(one)
     }
   }
@@ -124,13 +126,19 @@ function prepareBase(
 ): string | undefined {
   const { files, given } = place
   try {
-    files.make(base)
-    for (const one of given) files.write(join(base, "cgroup.subtree_control"), `+${one}`)
+    makeBase({ version: 2, base, controllers: given }, files)
   } catch (error) {
     files.remove(base)
     return codeOf(error)
   }
   return tryOut(base, place)
+}
+
+/** The folder of a cell, ready to hold limited cgroups. Throws the system's error. */
+export function makeBase({ version, base, controllers: given }: Cell, files: CgroupFiles): void {
+  files.make(base)
+  if (version === 1) return
+  for (const one of given) files.write(join(base, "cgroup.subtree_control"), `+${one}`)
 }
 
 /** Into a new one and back. First home, where we are already: whoever may not do that would not come back. */

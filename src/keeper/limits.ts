@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Limits } from "../schema/index.ts"
 import { type CgroupFiles, membersOf, realCgroups } from "./cgroup-files.ts"
-import { type Cells, type Controller, findCells } from "./controllers.ts"
+import { type Cells, type Controller, findCells, makeBase } from "./controllers.ts"
 import { readHierarchies } from "./hierarchies.ts"
 
 /** By the names of the manifest. */
@@ -91,10 +91,12 @@ export class LimitedCgroups {
     }
     const paths: string[] = []
     try {
-      for (const { version, base, controllers } of this.#found.cells) {
+      for (const cell of this.#found.cells) {
+        const { version, base, controllers } = cell
         const settings = settingsOf(limits, version).filter((one) => controllers.includes(one.of))
         if (settings.length === 0) continue
         const path = join(base, name)
+        makeBase(cell, this.#files)
         this.#files.make(path)
         paths.push(path)
         this.#apply(path, settings)

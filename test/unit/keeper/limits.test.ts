@@ -35,9 +35,13 @@ describe("on v2", () => {
     ])
     expect(missing).toEqual({})
     expect(files.handedDown(unit)).toEqual(all)
-    expect(files.handedDown(`${unit}/t`)).toEqual(all)
     expect(files.whereIs(pid)).toBe(`${unit}/main`)
-    expect(files.children(`${unit}/t`)).toEqual([])
+    expect(files.has(`${unit}/t`), "nothing is left of the trial").toBe(false)
+    expect(limited(files, { cells, missing }).enclose("n1", { pids: 5 })).toMatchObject({
+      paths: [`${unit}/t/n1`],
+    })
+    expect(files.handedDown(`${unit}/t`)).toEqual(all)
+    expect(files.read(`${unit}/t/n1/pids.max`)).toBe("5")
   })
 
   test("in a unit without a subgroup: nothing, and the remedy is said", () => {
@@ -146,7 +150,6 @@ test("what cannot be enforced is refused by its name, and not among the abilitie
 
 test("a kernel that refuses a value leaves nothing behind", () => {
   const { files, limits, path } = ready()
-  files.writable = [`${mount}/t`]
   const write = files.write.bind(files)
   files.write = (file, text) => {
     if (file.endsWith("cpu.max")) throw new Error("EINVAL: cpu.max")
