@@ -47,7 +47,7 @@ const expected: Readonly<Record<string, string>> = {
   "POST /v1/runs": "dryRun idempotency-key | application/json application/yaml | 200 201 default",
   "GET /v1/runs": "cursor limit state | | 200 default",
   "GET /v1/runs/{id}": "id | | 200 default",
-  "DELETE /v1/runs/{id}": "id reason | | 202 default",
+  "DELETE /v1/runs/{id}": "id reason | | 202 204 default",
   "PUT /v1/runs/{id}/pin": "id | | 200 default",
   "DELETE /v1/runs/{id}/pin": "id | | 200 default",
   "GET /v1/runs/{id}/events": "accept after id last-event-id | | 200 204 default",

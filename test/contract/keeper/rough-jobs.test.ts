@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, type TestContext, test } from "vitest"
+import { createClock } from "../../../src/platform/index.ts"
 import { isAlive, readStat } from "../../../src/keeper/process-table.ts"
 import { printed, readyBy, shell } from "./jobs.ts"
 import * as scripts from "./scripts.ts"
@@ -122,7 +123,8 @@ describe("on a disk that fills up", () => {
     if (mount === undefined) return
     rmSync(join(mount, "filler"), { force: true })
     await world.end()
-    spawnSync("umount", [mount])
+    // A further spawner that held the log open ends a moment after its keeper.
+    while (spawnSync("umount", [mount]).status !== 0) await createClock().sleep(20)
     rmSync(mount, { recursive: true, force: true })
     mount = undefined
   })

@@ -49,7 +49,7 @@ const givenAwayBy: Readonly<Record<Mutant, RegExp>> = {
   "answer-before-sync":
     /leader completeness|past the last entry|election safety|committed was|votes of a majority/,
   // B-01: a vote is forgotten in a crash.
-  "vote-not-written": /election safety|votes of a majority/,
+  "vote-not-written": /election safety|votes of a majority|empty entries of term/,
   // B-23: the applied index is written apart from the state.
   "applied-apart": /state machine safety/,
   // B-25: an emptied disk comes back under its old id.
