@@ -108,6 +108,8 @@ async function build(options: ApiOptions, parts: ApiParts, waits: Waits): Promis
     requestTimeout: 0,
     exposeHeadRoutes: false,
     forceCloseConnections: "idle",
+    // What comes in over an open connection meanwhile is answered as always, or with our own words.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     // A silent stream's dead peer is found by TCP itself.
     http: { keepAlive: true, keepAliveInitialDelay: 15_000 },

@@ -18,9 +18,10 @@ import { checked } from "./check.ts"
 import { piecesOf } from "./sse.ts"
 import { eventStream, type LogQuery, logStream, type RunMessage } from "./streams.ts"
 import { realTiming, type Timing } from "./timing.ts"
-import { type Ask, createTransport } from "./transport.ts"
+import { type Ask, createTransport, type Pause } from "./transport.ts"
 
 export type { LogQuery, RunMessage } from "./streams.ts"
+export type { Pause } from "./transport.ts"
 
 export interface ClientOptions {
   /** One or several nodes of one cluster, e.g. `http://127.0.0.1:8770`; any of them answers. */
@@ -29,6 +30,8 @@ export interface ClientOptions {
   readonly fetch?: typeof fetch
   /** Tries of one request; 8 unless told. */
   readonly triesMax?: number
+  /** Called before each pause between two tries of a request. */
+  readonly onWait?: (pause: Pause) => void
   /** For tests. */
   readonly timing?: Timing
 }
@@ -111,6 +114,7 @@ export function createClient(options: ClientOptions): Client {
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     timing,
     triesMax: options.triesMax ?? 8,
+    onWait: options.onWait,
   })
   const streams = { transport, timing, baseUrls, breaksMax }
 

@@ -28,6 +28,14 @@ export interface TransportOptions {
   readonly timing: Timing
   /** Tries of one request, over all base URLs. */
   readonly triesMax: number
+  readonly onWait: ((pause: Pause) => void) | undefined
+}
+
+/** Between two tries of one request. */
+export interface Pause {
+  /** Why the last try failed. */
+  readonly reason: string
+  readonly waitMs: number
 }
 
 /** A node may ask for a long pause; no one waits longer than this for it. */
@@ -99,6 +107,8 @@ export function createTransport(options: TransportOptions): Transport {
             throw final(error, ask, options.baseUrls)
           }
           const wait = Math.max(error.waitMs, backoffMs(tries, options.timing))
+          const { message: reason } = isTroupeError(error.cause) ? error.cause : error
+          options.onWait?.({ reason, waitMs: wait })
           await options.timing.sleep(wait, ask.signal)
         }
       }

@@ -1,8 +1,8 @@
 /** `troupe cluster transfer|remove`: what somebody does to the cluster by hand. */
-import { createClient } from "../../client/index.ts"
+import { connect } from "../connect.ts"
 import { exitCodes } from "../exit.ts"
 import { printOne } from "../output.ts"
-import { apiUrls, formatOf, type Session } from "../session.ts"
+import { formatOf, type Session } from "../session.ts"
 
 interface Options {
   readonly output?: string
@@ -15,7 +15,7 @@ export async function transfer(
   options: Options,
 ): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const value = await client.transferLeader({ to })
   const { from, leader, term } = value
   const text = (): string =>
@@ -26,7 +26,7 @@ export async function transfer(
 
 export async function remove(session: Session, node: string, options: Options): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const value = await client.removeNode(node)
   await printOne(session.terminal, format, {
     kind: "NodeRemoved",

@@ -1,10 +1,11 @@
 /** `troupe cluster list|health|status`. */
-import { createClient } from "../../client/index.ts"
+
 import type { ClusterStatus, HealthView, NodeHealth, NodeView } from "../../schema/index.ts"
 import { formatBytes, formatDuration } from "../duration.ts"
+import { connect } from "../connect.ts"
 import { exitCodes } from "../exit.ts"
 import { printList, printOne } from "../output.ts"
-import { apiUrls, formatOf, type Session } from "../session.ts"
+import { formatOf, type Session } from "../session.ts"
 import type { Column } from "../table.ts"
 import type { Colour, Paint } from "../terminal.ts"
 
@@ -15,7 +16,7 @@ interface Options {
 
 export async function list(session: Session, options: Options): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const items = await client.nodes()
   await printList(session.terminal, format, {
     kind: "Node",
@@ -28,7 +29,7 @@ export async function list(session: Session, options: Options): Promise<number> 
 
 export async function health(session: Session, options: Options): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const value = await client.health()
   const text = () => healthText(value, session.terminal.paint)
   await printOne(session.terminal, format, {
@@ -42,7 +43,7 @@ export async function health(session: Session, options: Options): Promise<number
 
 export async function status(session: Session, options: Options): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const value = await client.status()
   await printOne(session.terminal, format, {
     kind: "ClusterStatus",

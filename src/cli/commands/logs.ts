@@ -1,12 +1,13 @@
 /** `troupe logs`: what tasks wrote, byte for byte of one, line by line with names of several. */
-import { type Client, createClient } from "../../client/index.ts"
+import type { Client } from "../../client/index.ts"
 import type { RunView } from "../../schema/index.ts"
+import { connect } from "../connect.ts"
 import { exitCodes } from "../exit.ts"
 import { UsageError } from "../failure.ts"
 import { nearest } from "../../lib/index.ts"
 import { createLines } from "../lines.ts"
 import { isRole } from "../progress.ts"
-import { apiUrls, type Session } from "../session.ts"
+import type { Session } from "../session.ts"
 import type { Colour } from "../terminal.ts"
 import { pad, textWidth } from "../width.ts"
 
@@ -27,7 +28,7 @@ export async function logs(
   task: string | undefined,
   options: Options,
 ): Promise<number> {
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const view = await client.getRun(run)
   const names = tasksOf(view, task)
   const isFollowed = options.follow === true && view.state !== "finished"

@@ -1,9 +1,10 @@
 /** `troupe run`: a manifest in, its verified bundle out. */
 import { randomUUID } from "node:crypto"
-import { type Client, createClient } from "../../client/index.ts"
+import type { Client } from "../../client/index.ts"
 import type { RunView, Verdict } from "../../schema/index.ts"
 import { bringHome, type Home } from "../bring-home.ts"
 import { writeDryRun } from "../dry-run.ts"
+import { connect } from "../connect.ts"
 import { exitCodes, verdictExit } from "../exit.ts"
 import { describeFailure, UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
@@ -12,7 +13,7 @@ import { type ManifestInput, readManifest } from "../manifest-input.ts"
 import { printOne, runValue } from "../output.ts"
 import { planText } from "../plan-text.ts"
 import { createReporter, type Reporter } from "../reporter.ts"
-import { apiUrls, formatOf, type Session } from "../session.ts"
+import { formatOf, type Session } from "../session.ts"
 import { planOf, submit, type SubmitOptions } from "../submission.ts"
 
 export interface RunOptions {
@@ -50,7 +51,7 @@ export async function run(
   const format = formatOf(session, options.output)
   const file = fileOf(words)
   const agents = agentsOf(options.agent)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const lenient = options.lenient === true
   const { analyze, diff } = options
   const input = readManifest(session, file, { lenient, diff })

@@ -1,13 +1,14 @@
 /** `troupe runs list|show|wait|cancel`. */
-import { createClient } from "../../client/index.ts"
+
 import type { Run, RunView } from "../../schema/index.ts"
 import { formatBytes, formatDuration, formatTime } from "../duration.ts"
+import { connect } from "../connect.ts"
 import { exitCodes, verdictExit } from "../exit.ts"
 import { UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
 import { type Format, printList, printOne, runValue } from "../output.ts"
 import { isRole, taskWords } from "../progress.ts"
-import { apiUrls, formatOf, type Session } from "../session.ts"
+import { formatOf, type Session } from "../session.ts"
 import { type Column, renderTable } from "../table.ts"
 import type { Colour, Paint } from "../terminal.ts"
 
@@ -30,7 +31,7 @@ export async function list(
       `there are: ${states.join(", ")}`,
     )
   }
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const { limit } = options
   const { items, nextCursor } = await client.listRuns({ limit, ...(state && { state }) })
   const { terminal } = session
@@ -51,7 +52,7 @@ export async function list(
 
 export async function show(session: Session, run: string, options: Options): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   await printRun(session, format, await client.getRun(run))
   return exitCodes.ok
 }
@@ -62,7 +63,7 @@ export async function wait(
   options: Options & { timeout: number },
 ): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const first = await client.getRun(run)
   const signal = session.clock.timeoutSignal(options.timeout, `run ${first.label}`)
   const last = await follow(client, first, { clock: session.clock, signal })
@@ -76,7 +77,7 @@ export async function cancel(
   options: Options & { reason: string },
 ): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   const view = await client.cancelRun(run, { reason: options.reason })
   await printRun(session, format, view)
   const { terminal } = session
@@ -99,7 +100,7 @@ async function setPinned(
   options: Options,
 ): Promise<number> {
   const format = formatOf(session, options.output)
-  const client = createClient({ baseUrl: apiUrls(session, options.api) })
+  const client = connect(session, options)
   await printRun(session, format, await client.pinRun(what.run, what.pinned))
   session.terminal.tell(
     what.pinned ? "kept until it is unpinned" : "kept as long as other finished runs",

@@ -9,11 +9,13 @@ interface Scripted {
   readonly transport: Transport
   readonly asked: string[]
   readonly slept: number[]
+  readonly waits: string[]
 }
 
 function scripted(baseUrls: string[], replies: Reply[], retryAfter = "0"): Scripted {
   const asked: string[] = []
   const slept: number[] = []
+  const waits: string[] = []
   const timing: Timing = {
     random: () => 0,
     now: () => 0,
@@ -26,6 +28,7 @@ function scripted(baseUrls: string[], replies: Reply[], retryAfter = "0"): Scrip
     token: undefined,
     timing,
     triesMax: 4,
+    onWait: ({ reason, waitMs }) => waits.push(`${reason} (${waitMs} ms)`),
     fetch: async (input) => {
       asked.push(new URL(input instanceof Request ? input.url : input).host)
       const reply = replies.shift() ?? "refused"
@@ -39,7 +42,7 @@ function scripted(baseUrls: string[], replies: Reply[], retryAfter = "0"): Scrip
       throw new TypeError("fetch failed", { cause: Object.assign(new Error(code), { code }) })
     },
   })
-  return { transport, asked, slept }
+  return { transport, asked, slept, waits }
 }
 
 const read: Ask = { method: "GET", path: "/x", repeatable: true }
@@ -116,6 +119,13 @@ test("a long Retry-After is not waited out", async () => {
   const { transport, slept } = scripted(["http://a"], [503, 200], "3600")
   await transport.ask(read, status)
   expect(slept).toEqual([5000])
+})
+
+test("each pause is told, with why and how long", async () => {
+  const { transport, waits, slept } = scripted(["http://a"], [503, 503, 200], "2")
+  expect(await transport.ask(read, status)).toBe(200)
+  expect(slept).toEqual([2000, 2000])
+  expect(waits).toEqual(["T (2000 ms)", "T (2000 ms)"])
 })
 
 test("aborting is the caller's own reason and ends the tries", async () => {
