@@ -1,4 +1,5 @@
 /** Who waits for a replica: reads, callers for an applied index or for copies. */
+import type { Clock } from "../platform/index.ts"
 import { TroupeError } from "../schema/index.ts"
 
 const readsMax = 10_000
@@ -42,9 +43,22 @@ export class Waiters {
   }
 
   /** `wake` is called at each new acknowledgement until the answer is called. */
-  onCopies(wake: () => void): () => void {
+  #onCopies(wake: () => void): () => void {
     this.#copies.add(wake)
     return () => this.#copies.delete(wake)
+  }
+
+  /** Until some replica acknowledges more, at most `ms`. */
+  async moreCopies(clock: Clock, ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        timer.cancel()
+        forget()
+        resolve()
+      }
+      const timer = clock.after(ms, done)
+      const forget = this.#onCopies(done)
+    })
   }
 
   wakeCopies(): void {

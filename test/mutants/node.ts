@@ -73,7 +73,7 @@ export const nodeMutants: readonly Mutant[] = [
   {
     id: "B-25h",
     what: "a member that has lost what it acknowledged goes on",
-    file: "src/node/replica.ts",
+    file: "src/node/replica-gate.ts",
     find: 'if (type === "MsgHeartbeat" && term >= ours && commit > lastIndex) {',
     replace: 'if (type === "MsgHeartbeat" && term < 0) {',
     tests: unit("node/lost-log", "node/own-loss"),
