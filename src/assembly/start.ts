@@ -13,6 +13,7 @@ import {
   createRandom,
   loopOfThisProcess,
 } from "../platform/index.ts"
+import { limitLabels } from "../schema/index.ts"
 import {
   blobFile,
   createBlobStore,
@@ -151,7 +152,7 @@ function optionsOf(config: Config): NodeOptions {
     name,
     cluster,
     // A manifest's limits can be enforced here, or not: said so that work can be placed around it.
-    labels: { ...labels, "troupe.limits": hostAbilities().limits.enforced.join(",") },
+    labels: { ...labels, ...limitLabels(hostAbilities().limits.enforced) },
     voter,
     capacity,
     version: build.version,

@@ -1,5 +1,12 @@
 /** Checked run manifest → plan, or what only placement-time knowledge could find wrong with it. */
-import type { Issue, Plan, Readiness, StagedFile } from "../schema/index.ts"
+import {
+  type Issue,
+  labelsForLimits,
+  type Needs,
+  type Plan,
+  type Readiness,
+  type StagedFile,
+} from "../schema/index.ts"
 import { type AgentContext, chooseNode, unusedAgents } from "./agents.ts"
 import { argvOf } from "./argv.ts"
 import { roleGroups, type RoleTask, tailGroups } from "./groups.ts"
@@ -194,7 +201,7 @@ function roleTask(input: RoleInput, report: Report): RoleTask {
     role,
     argv,
     env,
-    needs: { ...role.needs, ...(node !== undefined && { node }) },
+    needs: { ...needsOf(role), ...(node !== undefined && { node }) },
     readiness: readiness?.value,
     // A role that asks for its own address needs nobody else to be placed.
     names: [...new Set(texts.flatMap(rolesNamedIn))].filter((name) => name !== role.name),
@@ -206,6 +213,12 @@ function roleTask(input: RoleInput, report: Report): RoleTask {
       ]),
     ],
   }
+}
+
+/** A role with limits goes where they are kept. */
+function needsOf({ needs, limits }: RoleSpec): Needs {
+  if (limits === undefined) return needs
+  return { ...needs, labels: { ...needs.labels, ...labelsForLimits(limits) } }
 }
 
 /** tcp_connect asks where the server listens; the original's fixed port was a bug its users knew. */

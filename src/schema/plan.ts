@@ -68,6 +68,28 @@ export const Limits = z.strictObject({
 })
 export type Limits = z.infer<typeof Limits>
 
+const limitWords = {
+  memoryBytes: "memory",
+  cpus: "cpus",
+  pids: "pids",
+  openFiles: "open_files",
+} as const satisfies Record<keyof Limits, string>
+
+/** Labels of a node that can enforce these limits, given in the manifest's words. */
+export function limitLabels(words: readonly string[]): Record<string, string> {
+  return Object.fromEntries(words.map((word) => [`troupe.limits.${word}`, "enforced"]))
+}
+
+/** Which labels a node must have so that these limits are kept there. */
+export function labelsForLimits(limits: Limits | undefined): Record<string, string> {
+  const asked = new Map(Object.entries(limits ?? {}))
+  return limitLabels(
+    Object.entries(limitWords).flatMap(([key, word]) =>
+      asked.get(key) === undefined ? [] : [word],
+    ),
+  )
+}
+
 /** A file laid into the task's working directory before it starts. */
 export const StagedFile = z.strictObject({
   path: z.string(),

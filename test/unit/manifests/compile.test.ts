@@ -206,6 +206,11 @@ test("limits come through to the process and to the resolved manifest, in the ma
     limits: { memoryBytes: 512 << 20, cpus: 1.5, pids: 100, openFiles: 1024 },
   })
   expect(group(text, "two").work).not.toHaveProperty("limits")
+  const kept = (limit: string) => [`troupe.limits.${limit}`, "enforced"]
+  expect(group(text, "one").needs.labels, "it goes where they are kept").toEqual(
+    Object.fromEntries(["memory", "cpus", "pids", "open_files"].map(kept)),
+  )
+  expect(group(text, "two").needs).not.toHaveProperty("labels")
 })
 
 test("env, artifacts and needs come through; includes hold for every role, captures for the original's", () => {
