@@ -73,7 +73,7 @@ export class Asking {
           return await this.#callLeader(peer, op, body, options)
         }
       } catch (error) {
-        if (!isLostLeader(error)) throw error
+        if (!isLostLeader(error) && !isStranger(error, op)) throw error
         if (isUnknown(error) && !repeatable.has(op)) throw unknownOutcome(error)
         // Once it may have reached a leader, a later refusal does not make that undone.
         if (!isUnknown(lost)) lost = error
@@ -152,6 +152,11 @@ function isLostLeader(error: unknown): boolean {
       "ERR_STOPPED",
     ].includes(error.code)
   )
+}
+
+/** The peer does not know this node as a member, any more or yet: certainly nothing happened. */
+function isStranger(error: unknown, op: string): boolean {
+  return isTroupeError(error) && error.code === "ERR_FORBIDDEN" && error.details.what === op
 }
 
 /** The request may have reached a leader before it was lost. */

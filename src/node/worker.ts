@@ -428,7 +428,10 @@ export class Worker {
   async #report(items: readonly ReportItem[]): Promise<readonly number[]> {
     const { parts, options } = this.#context
     const boot = this.#context.boot()
-    const { clusterId, memberId } = this.#context.identity()!
+    const identity = this.#context.identity()
+    // Reported as another member, should it become one; nobody else would believe it.
+    if (!identity) return []
+    const { clusterId, memberId } = identity
     const signal = parts.clock.timeoutSignal(options.timing.requestMs, "a report")
     const request = { type: "report", clusterId, memberId, boot, items } as const
     const answer = await this.#context.job(this.#lease!.leader, request, { signal })

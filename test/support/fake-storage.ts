@@ -111,6 +111,12 @@ export function deleteParts(disk: FakeDisk, parts: readonly ("raft" | "fsm")[]):
   }
 }
 
+/** What the node on this disk has noted under this key of its own facts. */
+export function noted(disk: FakeDisk, key: string): unknown {
+  const json = shelfOf(disk).local.get(key)
+  return json === undefined ? undefined : (JSON.parse(json) as unknown)
+}
+
 /** What was put aside on this disk, oldest first. */
 export function putAside(disk: FakeDisk): readonly string[] {
   return shelfOf(disk).archived

@@ -3,7 +3,7 @@
 import { readCluster, type View } from "../../../src/state/index.ts"
 import { SubmitRun } from "../../../src/schema/index.ts"
 import { until } from "../../../src/platform/index.ts"
-import { leads } from "./faults.ts"
+import { leads } from "./roles.ts"
 import type { Machine } from "./machine.ts"
 import { membersOf, runsOf } from "./verify.ts"
 import { InvariantError } from "./watch.ts"

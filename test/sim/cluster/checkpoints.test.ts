@@ -1,7 +1,7 @@
 /** C-29: rows that go wrong on one disk are found by comparison, and that node makes its tables again. */
 import { expect, test } from "vitest"
 import { submit } from "../../unit/node/formed.ts"
-import { leads } from "./faults.ts"
+import { leads } from "./roles.ts"
 import type { Machine } from "./machine.ts"
 import { agreed, formed, runsOf, sameTables } from "./verify.ts"
 import { World } from "./world.ts"

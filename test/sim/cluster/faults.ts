@@ -1,9 +1,15 @@
 /** What happens to machines and ways between them, by dice, and who was touched when. */
-import type { SeededRandom } from "../../support/random.ts"
+import { noted } from "../../support/fake-storage.ts"
+import { SeededRandom } from "../../support/random.ts"
+import { Disks } from "./disks.ts"
+import { Hands } from "./hands.ts"
 import type { Machine } from "./machine.ts"
+import { leads } from "./roles.ts"
 import type { World } from "./world.ts"
 
 export interface FaultOptions {
+  /** For damage and by-hand: a seed. */
+  readonly dice: number
   /** Mean ms between two faults. */
   readonly everyMs: number
   /** Most machines that are down at once. */
@@ -14,7 +20,14 @@ export interface FaultOptions {
   readonly pauses: boolean
   /** Connections that break while both sides live. */
   readonly flaps: boolean
+  /** How often a stopped machine's disk is damaged or put back to an older image; 0: never. */
+  readonly damage: number
+  /** Somebody removes nodes and hands leadership on. */
+  readonly hands: boolean
 }
+
+/** Between two looks for nodes that were removed, which somebody then sets up anew. */
+const tidyMs = 700
 
 export class Faults {
   readonly #world: World
@@ -25,6 +38,10 @@ export class Faults {
   /** One in each world: what is deleted twice within moments may be gone, and rightly so. */
   readonly #wiped = new Set<Machine>()
   readonly #paused = new Set<Machine>()
+  readonly #disks: Disks
+  readonly #hands: Hands
+  /** Of its own, so that worlds without damage are what they were before there was any. */
+  readonly #dice: SeededRandom
   #active = false
   count = 0
 
@@ -32,11 +49,18 @@ export class Faults {
     this.#world = world
     this.#random = world.random.fork()
     this.#options = options
+    this.#dice = new SeededRandom(options.dice)
+    this.#disks = new Disks(world, this.#dice.fork())
+    this.#hands = new Hands(world, this.#dice.fork())
   }
 
   begin(): void {
     this.#active = true
+    for (const machine of this.#options.damage > 0 ? this.#world.machines : []) {
+      this.#disks.image(machine)
+    }
     this.#later()
+    if (this.#options.hands) this.#tidy()
   }
 
   /** Everything heals, everybody is up. */
@@ -53,6 +77,26 @@ export class Faults {
     return (this.#touched.get(machine) ?? []).some((time) => time.from <= to && time.to >= from)
   }
 
+  /** What was done to disks, and by hand, by its name. */
+  get special(): ReadonlyMap<string, number> {
+    return new Map([...this.#disks.done, ...this.#hands.done])
+  }
+
+  /** Who was removed is somebody new when its data directory is deleted. It goes on when faults are over. */
+  #tidy(): void {
+    this.#world.clock.after(tidyMs, () => {
+      for (const machine of this.#world.machines) {
+        if (!machine.running || noted(machine.disk, "removed") === undefined) continue
+        this.#touch([machine], 8000)
+        this.#world.note(`${machine.name} was removed and is set up anew`)
+        machine.kill()
+        machine.wipe()
+        machine.start()
+      }
+      this.#tidy()
+    })
+  }
+
   #later(): void {
     const { everyMs } = this.#options
     this.#world.clock.after(2 * everyMs * this.#random.next(), () => {
@@ -66,8 +110,15 @@ export class Faults {
     this.count++
     const { machines } = this.#world
     const down = machines.filter(({ running }) => !running)
-    const { downMax, cuts, pauses, flaps } = this.#options
-    if (pauses && this.#random.chance(0.2)) this.#pause()
+    const { downMax, cuts, pauses, flaps, damage, hands } = this.#options
+    if (damage > 0 && this.#dice.chance(0.5)) this.#disks.image()
+    if (this.#disks.isDelicate) return
+    if (hands && this.#dice.chance(0.25)) {
+      const victim = this.#hands.one()
+      if (victim) this.#touch([victim], 45_000)
+    } else if (damage > 0 && this.#dice.chance(damage / 2)) {
+      if (down.length < downMax) this.#crash()
+    } else if (pauses && this.#random.chance(0.2)) this.#pause()
     else if (flaps && machines.length > 1 && this.#random.chance(0.3)) this.#flap()
     else if (cuts && machines.length > 1 && this.#random.chance(0.45)) this.#cut()
     else if (down.length < downMax) this.#crash()
@@ -88,13 +139,19 @@ export class Faults {
     else victim.kill()
     // One data directory in a while is deleted, never while another member is not whole yet.
     const isWiped = this.#options.wipes && this.#random.chance(0.15) && this.#isWhole(victim)
+    const start = (): void => {
+      if (!victim.running) victim.start()
+    }
     const restart = (): void => {
       if (victim.running) return
       if (isWiped) {
         this.#world.note(`${victim.name} is wiped`)
         victim.wipe()
+      } else if (this.#dice.chance(this.#options.damage)) {
+        this.#disks.hurt(victim, start)
+        return
       }
-      victim.start()
+      start()
     }
     // One that was asked to stop may still be handing over: it starts again when it is gone.
     clock.after(ms, () => void gone.then(restart))
@@ -173,13 +230,4 @@ export class Faults {
       times.push({ from, to: from + ms })
     }
   }
-}
-
-export function leads(machine: Machine): boolean {
-  const metrics = machine.node?.metrics() ?? []
-  return metrics.some(({ name, value }) => name === "troupe_is_leader" && value === 1)
-}
-
-export function gauge(machine: Machine, wanted: string): number | undefined {
-  return machine.node?.metrics().find(({ name }) => name === wanted)?.value
 }

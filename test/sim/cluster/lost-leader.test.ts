@@ -1,7 +1,7 @@
 /** The lost-leader hint in whole clusters (DESIGN.md §5.6): quick when the process is gone, and never an election else. */
 import { expect, test } from "vitest"
 import { formCluster } from "../../unit/node/formed.ts"
-import { gauge, leads } from "./faults.ts"
+import { gauge, leads } from "./roles.ts"
 import type { Machine } from "./machine.ts"
 import type { World } from "./world.ts"
 

@@ -17,6 +17,7 @@ async function main(): Promise<number> {
   const first = Number(values.seed)
   const count = Number(values.seeds)
   const sums = { faults: 0, runs: 0, succeeded: 0, started: 0, compared: 0, ordered: 0, failed: 0 }
+  const special: Record<string, number> = {}
   for (let seed = first; seed < first + count; seed++) {
     const result = await runCluster({
       seed,
@@ -31,10 +32,14 @@ async function main(): Promise<number> {
       sums.failed++
       if (!values["keep-going"]) return 1
     }
+    for (const [what, times] of Object.entries(result.special)) {
+      special[what] = (special[what] ?? 0) + times
+    }
     for (const name of ["faults", "runs", "succeeded", "started", "compared", "ordered"] as const) {
       sums[name] += result[name]
     }
   }
+  for (const [what, times] of Object.entries(special)) console.log(`  ${what}: ${times}`)
   console.log(
     `${count - sums.failed} of ${count} seeds hold: ${sums.faults} faults, ${sums.runs} runs (${sums.succeeded} succeeded), ${sums.started} starts, ${sums.compared} comparisons of tables, ${sums.ordered} calls in order`,
   )

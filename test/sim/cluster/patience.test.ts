@@ -1,7 +1,7 @@
 /** Nodes of unlike speed: timeouts that are agreed on bring no false election; timeouts that are each one's own would. */
 import { expect, test } from "vitest"
 import { formCluster } from "../../unit/node/formed.ts"
-import { gauge, leads } from "./faults.ts"
+import { gauge, leads } from "./roles.ts"
 import type { Machine } from "./machine.ts"
 import type { World } from "./world.ts"
 

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest"
 import { defaultRetention } from "../../../src/node/options.ts"
 import { submit } from "../../unit/node/formed.ts"
-import { leads } from "./faults.ts"
+import { leads } from "./roles.ts"
 import { agreed, formed, runsOf, sameTables } from "./verify.ts"
 import { World } from "./world.ts"
 

@@ -28,6 +28,8 @@ export interface SimResult {
   readonly failure: string | undefined
   readonly size: number
   readonly faults: number
+  /** Damaged disks and what was done by hand, by name. */
+  readonly special: Readonly<Record<string, number>>
   readonly runs: number
   readonly succeeded: number
   readonly started: number
@@ -61,6 +63,7 @@ class Simulation {
   sums = {
     size: 0,
     faults: 0,
+    special: {} as Record<string, number>,
     runs: 0,
     succeeded: 0,
     started: 0,
@@ -79,7 +82,10 @@ class Simulation {
       network: { frameLoss, delayMs: far ? [5, 25] : [0.1, 2], silenceMs: 5000 },
     })
     const { random } = this.world
-    this.#size = size ?? (random.chance(0.2) ? random.between(6, 7) : random.between(1, 5))
+    const isHurt = seed % 2 === 0
+    const drawn = random.chance(0.2) ? random.between(6, 7) : random.between(1, 5)
+    // Fewer than three have no disk to spare.
+    this.#size = size ?? Math.max(drawn, isHurt ? 3 : 1)
     const isMdns = random.chance(0.5)
     // In some worlds a silent voter is replaced within seconds, and comes back to find itself a worker.
     const isHasty = random.chance(0.3)
@@ -103,7 +109,11 @@ class Simulation {
       cuts: random.chance(0.6),
       pauses: random.chance(0.4),
       flaps: random.chance(0.4),
-      wipes: this.#size >= 3 && random.chance(0.5),
+      wipes: this.#size >= 3 && random.chance(0.5) && !isHurt,
+      dice: seed,
+      // In every second world disks are damaged, too, and in every third somebody works by hand.
+      damage: isHurt ? 0.8 : 0,
+      hands: seed % 3 === 1,
     })
   }
 
@@ -117,6 +127,7 @@ class Simulation {
         ...this.sums,
         size: this.#size,
         faults: this.#faults.count,
+        special: Object.fromEntries(this.#faults.special),
         compared: this.world.watch.compared,
         virtualMs: this.world.clock.boottime(),
       }

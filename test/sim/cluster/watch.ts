@@ -1,5 +1,6 @@
 /** What every applied row must hold to, seen at the doors of the stores: replicas agree at every index they share. */
 import type { LogStore, TableStore } from "../../../src/node/index.ts"
+import type { AppliedMark } from "../../../src/wire/index.ts"
 
 export class InvariantError extends Error {}
 
@@ -8,6 +9,8 @@ export interface Replicated {
   clusterId: string
   memberId: number
   index: number
+  /** Who votes, as of this index; in a joint change two sets do. */
+  voters: readonly (readonly number[])[]
   readonly rows: Map<string, string>
 }
 
@@ -69,7 +72,13 @@ export function watched(
   stores: { log: LogStore; tables: TableStore },
   report: { who: string; watch: Watch; onBroken: (error: Error) => void },
 ): { log: LogStore; tables: TableStore; replicated: Replicated } {
-  const replicated: Replicated = { clusterId: "", memberId: 0, index: 0, rows: new Map() }
+  const replicated: Replicated = {
+    clusterId: "",
+    memberId: 0,
+    index: 0,
+    voters: [],
+    rows: new Map(),
+  }
   let hash = new RowsHash()
   const put = (key: string, value: string | undefined): void => {
     const before = replicated.rows.get(key)
@@ -80,7 +89,9 @@ export function watched(
       replicated.rows.set(key, value)
     }
   }
-  const check = (index: number): void => {
+  const check = ({ index, confState }: Pick<AppliedMark, "index" | "confState">): void => {
+    const { voters, votersOutgoing } = confState
+    replicated.voters = [voters, votersOutgoing].filter((set) => set.length > 0)
     if (index < replicated.index) {
       report.onBroken(new InvariantError(`${report.who} went back to index ${index}`))
     }
@@ -119,20 +130,20 @@ export function watched(
         const mark = await stores.tables.open()
         if (mark) {
           await reload()
-          check(mark.index)
+          check(mark)
         }
         return mark
       },
       async write(writes, mark, options) {
         for (const { key, value } of writes) put(key, value)
-        check(mark.index)
+        check(mark)
         await stores.tables.write(writes, mark, options)
       },
       async replace(rows, mark) {
         await stores.tables.replace(rows, mark)
         await reload()
         replicated.index = 0
-        check(mark.index)
+        check(mark)
       },
     },
   }

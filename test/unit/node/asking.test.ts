@@ -45,3 +45,9 @@ test("unknown once, refused from then on: still unknown", async () => {
   expect(await asked([unknown, notLeader])).toBe("ERR_UNKNOWN_OUTCOME")
   expect(await asked([notLeader, unknown, notLeader])).toBe("ERR_UNKNOWN_OUTCOME")
 })
+
+test("a leader that does not know this node any more: certainly nothing happened (seed 10)", async () => {
+  const stranger = new TroupeError("ERR_FORBIDDEN", "members only", { what: "submitRun" })
+  expect(await asked([stranger])).toBe("ERR_NO_LEADER")
+  expect(await asked([unknown, stranger])).toBe("ERR_UNKNOWN_OUTCOME")
+})

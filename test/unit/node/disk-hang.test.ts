@@ -1,6 +1,6 @@
 /** C-24: a leader whose disk hangs does not stay in office, whatever its clients ask of it. */
 import { expect, test } from "vitest"
-import { gauge, leads } from "../../sim/cluster/faults.ts"
+import { gauge, leads } from "../../sim/cluster/roles.ts"
 import { formCluster, slowDisk, submit } from "./formed.ts"
 
 test("it hands over after one election timeout, and counts the stall", async () => {

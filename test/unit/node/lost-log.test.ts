@@ -1,7 +1,7 @@
 /** Members whose disk lost what they had promised: they do not vote, and come back as other members (C-38, B-25). */
 import { describe, expect, test } from "vitest"
 import { backUp, deleteParts, putAside } from "../../support/fake-storage.ts"
-import { leads } from "../../sim/cluster/faults.ts"
+import { leads } from "../../sim/cluster/roles.ts"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { membersOf } from "../../sim/cluster/verify.ts"
 import type { World } from "../../sim/cluster/world.ts"

@@ -1,7 +1,7 @@
 /** What a client is told when its leader is lost: C-21, C-43, C-44. */
 import { expect, test } from "vitest"
 import { isTroupeError, SubmitRun } from "../../../src/schema/index.ts"
-import { leads } from "../../sim/cluster/faults.ts"
+import { leads } from "../../sim/cluster/roles.ts"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { agreed, formed, runsOf } from "../../sim/cluster/verify.ts"
 import type { World } from "../../sim/cluster/world.ts"

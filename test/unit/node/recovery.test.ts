@@ -1,11 +1,11 @@
 /** Recoveries by hand: C-46 and C-47. A new incarnation is another cluster to all who were in the old one. */
 import { expect, test } from "vitest"
 import type { Machine } from "../../sim/cluster/machine.ts"
-import { leads } from "../../sim/cluster/faults.ts"
+import { leads } from "../../sim/cluster/roles.ts"
 import { agreed, formed, membersOf, runsOf, sameTables } from "../../sim/cluster/verify.ts"
 import { World } from "../../sim/cluster/world.ts"
 import { formCluster, submit } from "./formed.ts"
-import { recoverMachine } from "./recovered.ts"
+import { recoverMachine } from "../../sim/cluster/recovered.ts"
 
 const minute = 60_000
 

@@ -10,7 +10,7 @@ function beat(trips: RoundTrips, count: number, ms: number): void {
 }
 
 test("each answer ends the heartbeat that waited longest", () => {
-  const trips = new RoundTrips()
+  const trips = new RoundTrips({ electionMs: 500 })
   beat(trips, 100, 4)
   const [view] = trips.view(10_000)
   expect(trips.view(10_000)).toHaveLength(1)
@@ -20,7 +20,7 @@ test("each answer ends the heartbeat that waited longest", () => {
 })
 
 test("a way that is slower than the heartbeats is measured as slow as it is", () => {
-  const trips = new RoundTrips()
+  const trips = new RoundTrips({ electionMs: 500 })
   for (let at = 0; at < 20_000; at += 100) {
     trips.sent(2, at)
     if (at >= 300) trips.answered(2, at + 50)
@@ -30,7 +30,7 @@ test("a way that is slower than the heartbeats is measured as slow as it is", ()
 })
 
 test("what waited when the connection broke, or everything stood still, is not counted", () => {
-  const trips = new RoundTrips()
+  const trips = new RoundTrips({ electionMs: 500 })
   beat(trips, 20, 4)
   trips.sent(2, 2000)
   trips.interrupted((id) => id === 2)
@@ -41,15 +41,32 @@ test("what waited when the connection broke, or everything stood still, is not c
   expect(trips.view(12_000)[0]?.p99Ms).toBeLessThan(4.5)
 })
 
+test("what a cut took is not counted, a slow answer is", () => {
+  const trips = new RoundTrips({ electionMs: 500 })
+  beat(trips, 20, 4)
+  // Twenty cuts, as heartbeats see them: sent in time, answered when it is mended.
+  for (let cut = 0; cut < 20; cut++) {
+    const from = 2000 + cut * 1100
+    trips.sent(2, from)
+    trips.answered(2, from + 1001)
+  }
+  expect(trips.view(25_000)[0]?.p99Ms).toBeLessThan(4.5)
+  for (let slow = 0; slow < 20; slow++) {
+    trips.sent(2, 25_000 + slow * 1000)
+    trips.answered(2, 25_000 + slow * 1000 + 900)
+  }
+  expect(trips.view(45_000)[0]?.p99Ms).toBeGreaterThanOrEqual(900)
+})
+
 test("an answer that nobody asked for, and a member that is not heard", () => {
-  const trips = new RoundTrips()
+  const trips = new RoundTrips({ electionMs: 500 })
   trips.answered(2, 5)
   trips.sent(3, 5)
   expect(trips.view(10)).toEqual([])
 })
 
 test("a new leadership begins anew", () => {
-  const trips = new RoundTrips()
+  const trips = new RoundTrips({ electionMs: 500 })
   beat(trips, 20, 4)
   trips.clear()
   expect(trips.view(2000)).toEqual([])

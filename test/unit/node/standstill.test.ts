@@ -1,7 +1,7 @@
 /** C-45: what a process does after it stood still (SIGSTOP, a sleeping laptop, a long collection). */
 import { expect, test } from "vitest"
 import { sessionPrefix } from "../../../src/state/index.ts"
-import { gauge, leads } from "../../sim/cluster/faults.ts"
+import { gauge, leads } from "../../sim/cluster/roles.ts"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { formCluster, submit } from "./formed.ts"
 

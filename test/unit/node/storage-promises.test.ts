@@ -1,6 +1,6 @@
 /** What a node promises about its disk: nothing is acknowledged before it is durable, errors end it, stalls depose it. */
 import { expect, test } from "vitest"
-import { leads } from "../../sim/cluster/faults.ts"
+import { leads } from "../../sim/cluster/roles.ts"
 import { formCluster, slowDisk, submit } from "./formed.ts"
 
 test("C-22, B-08: nothing is acknowledged while its write is under way", async () => {

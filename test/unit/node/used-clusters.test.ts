@@ -1,7 +1,7 @@
 /** Clusters that have accepted work: B-26. They never merge, and both say so. */
 import { expect, test } from "vitest"
 import { World } from "../../sim/cluster/world.ts"
-import { leads } from "../../sim/cluster/faults.ts"
+import { leads } from "../../sim/cluster/roles.ts"
 import { submit } from "./formed.ts"
 
 test("C-46, B-26: two used clusters that meet stay two, and each names the other", async () => {

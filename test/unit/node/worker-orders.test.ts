@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from "vitest"
 import type { Mesh } from "../../../src/node/index.ts"
 import { type JobAnswer, jobAnswer, type JobRequest, jobRequest } from "../../../src/wire/index.ts"
-import { gauge } from "../../sim/cluster/faults.ts"
+import { gauge } from "../../sim/cluster/roles.ts"
 import { addressOf, type Machine } from "../../sim/cluster/machine.ts"
 import type { World } from "../../sim/cluster/world.ts"
 import { formCluster } from "./formed.ts"

@@ -2,8 +2,8 @@
 import { type Logger, silentLogger } from "../../../src/platform/index.ts"
 import { inspectReplica, writeIncarnation } from "../../../src/node/index.ts"
 import { createFakeStorage } from "../../support/fake-storage.ts"
-import type { Machine } from "../../sim/cluster/machine.ts"
-import type { World } from "../../sim/cluster/world.ts"
+import type { Machine } from "./machine.ts"
+import type { World } from "./world.ts"
 
 /** Answers the new cluster id. `mark`: eight hex digits, by which two recoveries differ. */
 export async function recoverMachine(
