@@ -312,8 +312,17 @@ export class Membership {
       // Who accepted work stays, whatever others say.
       return isMember && this.#own.row()?.pristine !== false
     }
-    const patienceMs = isMember ? this.#options.timing.sessionMs : strangerMs
+    return this.#isLeaderless(isMember ? this.#options.timing.sessionMs : strangerMs)
+  }
+
+  #isLeaderless(patienceMs: number): boolean {
     return !this.#hooks.leaderPeer() && this.#greeting.leaderlessMs() >= patienceMs
+  }
+
+  /** Whether this peer may say that this node was removed. Of those whom an old roster names perhaps nobody is left. */
+  #isBelieved(peer: PeerRef): boolean {
+    const isMember = this.members().some(({ peerId }) => peerId === peer.peerId)
+    return isMember || this.#isLeaderless(strangerMs)
   }
 
   /** Leader only: what a meeting with another cluster of the same name leads to. */
@@ -388,8 +397,7 @@ export class Membership {
       for (const peer of stranger ? [...near, stranger] : near) {
         const answer = await askToJoin(this.#joiningParts, peer, signal)
         if (this.#own.identity !== identity) return
-        const isMember = known.some(({ peerId }) => peerId === peer.peerId)
-        if (answer?.type === "removed" && isMember) {
+        if (answer?.type === "removed" && this.#isBelieved(peer)) {
           await this.#leaveForGood(answer.reason)
           return
         }

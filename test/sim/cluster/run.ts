@@ -195,7 +195,7 @@ class Simulation {
     // The lists took their time, and something may have been written meanwhile.
     await world.until("all agree again", calmMs, () => agreed(world, leader) || undefined)
     sameTables(world, leader)
-    accountedFor(clients, leader)
+    accountedFor(clients.acknowledged, leader)
     const { succeeded, total } = untouchedSucceeded(world, leader, this.#faults)
     const ordered = visitors.check().calls
     this.sums = { ...this.sums, runs: total, succeeded, started: startedOnce(world), ordered }

@@ -1,7 +1,7 @@
 /** What must hold of a cluster when the faults are over. */
 import type { Member, Run, Task } from "../../../src/schema/index.ts"
 import { clusterKey, memberPrefix, runPrefix } from "../../../src/state/index.ts"
-import type { Clients } from "./clients.ts"
+import type { Submission } from "./clients.ts"
 import type { Faults } from "./faults.ts"
 import { gauge, leads } from "./roles.ts"
 import type { Machine } from "./machine.ts"
@@ -72,11 +72,11 @@ export function sameTables(world: World, leader: Machine): void {
 }
 
 /** One run a key, each with one verdict. */
-export function accountedFor(clients: Clients, leader: Machine): void {
+export function accountedFor(acknowledged: readonly Submission[], leader: Machine): void {
   const runs = runsOf(leader)
   const keys = runs.map(({ key }) => key)
   if (new Set(keys).size !== keys.length) throw new InvariantError("two runs of one key")
-  for (const { key, run: id } of clients.acknowledged) {
+  for (const { key, run: id } of acknowledged) {
     const run = runs.find((one) => one.key === key)
     if (!run) throw new InvariantError(`${key} was acknowledged as ${id} and is gone`)
     if (run.id !== id) throw new InvariantError(`${key} was acknowledged as ${id} and is ${run.id}`)

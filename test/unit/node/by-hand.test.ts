@@ -81,6 +81,25 @@ test("a dead voter is removed by a word; when it starts again it finds out and s
   await world.until("three voters", 2 * minute, () => formed(world))
 })
 
+test("who was removed while it was away finds out though nobody whom it knew is left (simulation, seed 202)", async () => {
+  const { world, leader } = await formCluster(4)
+  const victim = world.machines.find((machine) => machine !== leader)!
+  const rest = world.machines.filter((machine) => machine !== victim)
+  victim.kill()
+  await world.pass(1000)
+  await remove(world, leader, victim.name)
+  await world.until("the others alone", minute, () => isWithout(rest, victim, 3))
+  for (const machine of rest) {
+    machine.kill()
+    machine.wipe()
+    machine.start()
+    await world.until("it as another", 10 * minute, () => isWithout(rest, victim, 3))
+  }
+  victim.start()
+  await world.until("it to know", 3 * minute, () => victim.node?.replicaView().clusterId === "")
+  expect(isWithout(rest, victim, 3)).toBeDefined()
+})
+
 test("the leader is removed: it hands over first", async () => {
   const { world, leader } = await formCluster(4)
   const rest = world.machines.filter((machine) => machine !== leader)
