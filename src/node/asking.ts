@@ -31,6 +31,9 @@ const repeatable = new Set([
   "removeNode",
 ])
 
+/** Of a run that somebody may be submitting meanwhile. */
+const changing = new Set(["cancelRun", "pinRun"])
+
 /** A change of leader is what these are for: the old one answers when it is done. */
 const outlasting = new Set(["transferLeader"])
 
@@ -73,6 +76,8 @@ export class Asking {
           return await this.#callLeader(peer, op, body, options)
         }
       } catch (error) {
+        // An earlier try may be under way still, and find the run that this one did not.
+        if (isUnknown(lost) && changing.has(op) && isNotFound(error)) throw unknownOutcome(error)
         if (!isLostLeader(error) && !isStranger(error, op)) throw error
         if (isUnknown(error) && !repeatable.has(op)) throw unknownOutcome(error)
         // Once it may have reached a leader, a later refusal does not make that undone.
@@ -157,6 +162,10 @@ function isLostLeader(error: unknown): boolean {
 /** The peer does not know this node as a member, any more or yet: certainly nothing happened. */
 function isStranger(error: unknown, op: string): boolean {
   return isTroupeError(error) && error.code === "ERR_FORBIDDEN" && error.details.what === op
+}
+
+function isNotFound(error: unknown): boolean {
+  return isTroupeError(error) && error.code === "ERR_RUN_NOT_FOUND"
 }
 
 /** The request may have reached a leader before it was lost. */

@@ -11,7 +11,7 @@ const notLeader = new TroupeError("ERR_NOT_LEADER", "not the leader", { leader: 
 const unknown = new TroupeError("ERR_UNKNOWN_OUTCOME", "lost", { hint: "ask again" })
 
 /** A node that asks a peer that answers so, one after another, the last one for ever. */
-async function asked(answers: readonly TroupeError[]): Promise<unknown> {
+async function asked(answers: readonly TroupeError[], op = "submitRun"): Promise<unknown> {
   const clock = new VirtualClock()
   const net = new FakeNetwork({ clock, random: new SeededRandom(1) })
   const [entry, leader] = ["entry", "leader"].map((peerId, place) =>
@@ -31,7 +31,7 @@ async function asked(answers: readonly TroupeError[]): Promise<unknown> {
     holdMs: 2000,
   })
   const signal = clock.timeoutSignal(60_000, "the test")
-  return await clock.drive(asking.call("submitRun", {}, { signal })).then(
+  return await clock.drive(asking.call(op, {}, { signal })).then(
     () => "answered",
     (error: unknown) => (error as TroupeError).code,
   )
@@ -50,4 +50,11 @@ test("a leader that does not know this node any more: certainly nothing happened
   const stranger = new TroupeError("ERR_FORBIDDEN", "members only", { what: "submitRun" })
   expect(await asked([stranger])).toBe("ERR_NO_LEADER")
   expect(await asked([unknown, stranger])).toBe("ERR_UNKNOWN_OUTCOME")
+})
+
+test("a run that is not found after an unknown try: the first one may find it yet (simulation, seed 331)", async () => {
+  const notFound = new TroupeError("ERR_RUN_NOT_FOUND", "no such run", { run: "r-1" })
+  expect(await asked([notFound], "cancelRun")).toBe("ERR_RUN_NOT_FOUND")
+  expect(await asked([unknown, notFound], "cancelRun")).toBe("ERR_UNKNOWN_OUTCOME")
+  expect(await asked([unknown, notFound], "getRun")).toBe("ERR_RUN_NOT_FOUND")
 })
