@@ -3,8 +3,9 @@ import { RecentDurations } from "../lib/index.ts"
 
 /** With heartbeats every 100 ms. */
 const window = { windowMs: 30_000, steps: 6, expected: 300 }
-/** An answer that late was lost on the way. */
-const lostMs = 10_000
+/** Later than that, in election timeouts as configured, nothing was slow: the way was cut. What a cut took says nothing
+ *  of the way, and timeouts that grew by it would keep the cluster without a leader long after it is mended. */
+const lostAfter = 2
 
 interface Way {
   readonly recent: RecentDurations
@@ -15,18 +16,24 @@ interface Way {
 /** As a leader sees it; another leadership begins anew. */
 export class RoundTrips {
   readonly #ways = new Map<number, Way>()
+  readonly #lostMs: number
+
+  constructor({ electionMs }: { readonly electionMs: number }) {
+    this.#lostMs = lostAfter * electionMs
+  }
 
   sent(to: number, now: number): void {
     const way = this.#ways.get(to) ?? { recent: new RecentDurations(window), sentAt: undefined }
     this.#ways.set(to, way)
     // A lost one counts as a slow one: the next answer ends both.
-    if (way.sentAt === undefined || now - way.sentAt > lostMs) way.sentAt = now
+    if (way.sentAt === undefined || now - way.sentAt > this.#lostMs) way.sentAt = now
   }
 
   answered(from: number, now: number): void {
     const way = this.#ways.get(from)
     if (way?.sentAt === undefined) return
-    way.recent.record(now, now - way.sentAt)
+    const took = now - way.sentAt
+    if (took <= this.#lostMs) way.recent.record(now, took)
     way.sentAt = undefined
   }
 
