@@ -1,7 +1,7 @@
 /** What happens to machines and ways between them, by dice, and who was touched when. */
 import { noted } from "../../support/fake-storage.ts"
 import { SeededRandom } from "../../support/random.ts"
-import { Disks } from "./disks.ts"
+import { Disks, joinsOnly } from "./disks.ts"
 import { Hands } from "./hands.ts"
 import type { Machine } from "./machine.ts"
 import { leads } from "./roles.ts"
@@ -90,7 +90,7 @@ export class Faults {
         this.#touch([machine], 8000)
         this.#world.note(`${machine.name} was removed and is set up anew`)
         machine.kill()
-        machine.wipe()
+        machine.wipe(joinsOnly(this.#world))
         machine.start()
       }
       this.#tidy()

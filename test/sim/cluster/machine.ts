@@ -64,6 +64,7 @@ export class Machine {
   disk: FakeDisk
   readonly keeper: FakeKeeper
   #lives = 0
+  #expect: number | undefined
   #process: Process | undefined
   /** Requests that came while the process stood still. */
   #waiting: (() => void)[] | undefined
@@ -83,6 +84,7 @@ export class Machine {
 
   constructor(options: MachineOptions, ground: Ground) {
     this.options = options
+    this.#expect = options.expect
     this.#ground = ground
     this.name = `n${options.number}`
     this.disk = this.#newDisk()
@@ -158,7 +160,7 @@ export class Machine {
       capacity: 8,
       apiUrl: "",
       hasSeeds: seeds.length > 0,
-      ...(this.options.expect !== undefined && { expect: this.options.expect }),
+      ...(this.#expect !== undefined && { expect: this.#expect }),
       timing: { ...timingFrom({ tickMs: 25, heartbeatMs: 100, electionMinMs: 500 }), ...timing },
       ...(limits && { logLimits: limits }),
       ...(retention && { retention }),
@@ -282,10 +284,11 @@ export class Machine {
     if (this.#process === process) this.kill()
   }
 
-  /** Somebody deletes the data directory of a node that does not run. */
-  wipe(): void {
+  /** Somebody deletes the data directory of a node that does not run. `expect`: of its starts from then on. */
+  wipe({ expect }: { readonly expect?: number } = {}): void {
     if (this.#process) throw new Error("a running node is not wiped")
     this.#lives++
+    this.#expect = expect ?? this.#expect
     this.disk = this.#newDisk()
   }
 }

@@ -230,7 +230,9 @@ class Recovery {
     const ids = new Set(runsOf(leader).map(({ id }) => id))
     const missing = runs.kept.find((id) => !ids.has(id))
     if (missing !== undefined) throw new InvariantError(`${missing} was in the copy and is gone`)
-    const there = runs.before.filter(({ run }) => ids.has(run!))
+    // By key too: what the copy had and nobody had accepted may have the number of a run that only the lost disks had.
+    const held = new Map(runsOf(leader).map(({ id, key }) => [key, id]))
+    const there = runs.before.filter(({ key, run }) => held.get(key) === run)
     accountedFor(this.#isQuiet ? clients.acknowledged : [...there, ...runs.after], leader)
     if (this.#isQuiet) clients.visitors.check()
     startedOnce(world)
