@@ -146,7 +146,7 @@ export class Faults {
       if (victim.running) return
       if (isWiped) {
         this.#world.note(`${victim.name} is wiped`)
-        victim.wipe()
+        victim.wipe(joinsOnly(this.#world))
       } else if (this.#dice.chance(this.#options.damage)) {
         this.#disks.hurt(victim, start)
         return

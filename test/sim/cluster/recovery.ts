@@ -161,7 +161,6 @@ class Recovery {
     const { random, net, machines } = this.world
     const left = machines.filter((machine) => !lost.includes(machine))
     if (random.chance(0.5)) {
-      const peersOf = (some: readonly Machine[]): string[] => some.map(({ peerId }) => peerId)
       net.partition(peersOf(lost), peersOf(left))
     }
     for (let count = random.between(1, 6); count > 0; count--) {
@@ -258,4 +257,8 @@ function shuffled<T>(items: readonly T[], random: { next(): number }): T[] {
     .map((item) => ({ item, at: random.next() }))
     .toSorted((a, b) => a.at - b.at)
     .map(({ item }) => item)
+}
+
+function peersOf(machines: readonly Machine[]): string[] {
+  return machines.map(({ peerId }) => peerId)
 }
