@@ -48,6 +48,8 @@ export const defaultRetention: Retention = {
 export interface LogLimits {
   /** A snapshot is made when the log has grown by this since the last one. */
   readonly snapshotBytes: number
+  /** Or by so many entries, while that is more than a snapshot costs: all of them are in memory, too. */
+  readonly snapshotEntries?: number
   /** Entries before a snapshot that stay for followers that lag a little. */
   readonly entriesKept: number
   /** The same in bytes of their data: whichever is reached first. */

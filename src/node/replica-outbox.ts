@@ -44,11 +44,26 @@ export function createOutbox(input: OutboxInput): Outbox {
     input.snapshotSent(message.to, index, await sendSnapshot(peer, message))
   }
   // An append without entries only tells the commit index: under load the next entries tell it just as soon.
-  const held = new Map<number, Message>()
+  const held = new Map<number, { message: Message; until: number }>()
+  const timed = new Set<number>()
+  const { clock } = parts
   const release = (to: number): void => {
-    const message = held.get(to)
+    timed.delete(to)
+    const waiting = held.get(to)
+    if (!waiting) return
+    const left = waiting.until - clock.boottime()
+    if (left > 0) {
+      wait(to, left)
+      return
+    }
     held.delete(to)
-    if (message) send(message)
+    send(waiting.message)
+  }
+  /** One timer a peer: what it was set for may have left with other entries meanwhile. */
+  const wait = (to: number, ms: number): void => {
+    if (timed.has(to)) return
+    timed.add(to)
+    clock.after(ms, () => release(to))
   }
   const send = (message: Message): void => {
     const peer = input.peerOf(message.to)
@@ -68,9 +83,10 @@ export function createOutbox(input: OutboxInput): Outbox {
   }
   return (message) => {
     if (isBare(message)) {
-      const isWaiting = held.has(message.to)
-      held.set(message.to, message)
-      if (!isWaiting) parts.clock.after(commitDelayMs, () => release(message.to))
+      const { to } = message
+      const until = held.get(to)?.until ?? clock.boottime() + commitDelayMs
+      held.set(to, { message, until })
+      wait(to, commitDelayMs)
       return
     }
     if (message.type === "MsgApp") held.delete(message.to)

@@ -21,7 +21,8 @@ import { Evictions, finishedBy, loadRows, RunViews } from "./memory-rows.ts"
 import type { LogLimits } from "./options.ts"
 import type { ReplicaStores } from "./parts.ts"
 
-const logLimitsDefault: LogLimits = { snapshotBytes: 64 << 20, entriesKept: 10_000 }
+const logLimitsDefault: LogLimits = { snapshotBytes: 64 << 20, entriesKept: 5_000 }
+const snapshotEntriesDefault = 10_000
 const bytesKeptDefault = 32 << 20
 /** A snapshot is due when the log since the last one is larger than the state by this factor, and than the limit. */
 const logPerState = 2
@@ -76,8 +77,9 @@ export class ReplicaTables {
   #savedAt = Number.NEGATIVE_INFINITY
   #writing: Promise<void> = Promise.resolve()
   #snapshotting = false
-  /** Of the last snapshot. */
+  /** Of the last snapshot, which holds everything up to this index. */
   #stateBytes = 0
+  #snapshotAt: number
   #closed = false
 
   constructor(input: ReplicaTablesInput) {
@@ -86,6 +88,7 @@ export class ReplicaTables {
     this.#limits = input.limits ?? logLimitsDefault
     this.#input = input
     this.#applied = input.start
+    this.#snapshotAt = input.memory.firstIndex() - 1
     this.#evictions = new Evictions(this.view, (run) => input.later(run))
     this.#runViews = new RunViews(this.view, input.stores.tables)
   }
@@ -191,9 +194,16 @@ export class ReplicaTables {
     this.#unsavedFinished.push(...finishedBy(writes))
     if (this.#unsaved.size >= unsavedRowsMax) this.#save()
     else this.#saving ??= this.#saveSoon()
-    const { snapshotBytes } = this.#limits
-    const due = Math.max(snapshotBytes, logPerState * this.#stateBytes)
-    if (this.#stores.log.stats().bytes > due) void this.#snapshot()
+    if (this.#isSnapshotDue()) void this.#snapshot()
+  }
+
+  /** Many small entries weigh more in memory than in the log: a snapshot that costs less lets go of them sooner. */
+  #isSnapshotDue(): boolean {
+    const { snapshotBytes, snapshotEntries = snapshotEntriesDefault } = this.#limits
+    const { bytes } = this.#stores.log.stats()
+    const perState = logPerState * this.#stateBytes
+    if (bytes > Math.max(snapshotBytes, perState)) return true
+    return this.#applied.index - this.#snapshotAt > snapshotEntries && bytes > perState
   }
 
   /** What changes meanwhile goes together, and what changes again is written once. */
@@ -238,6 +248,7 @@ export class ReplicaTables {
     this.view.adopt(rows)
     this.#runViews.clear()
     this.#measured.clear()
+    this.#snapshotAt = meta.index
     this.#applied = meta
   }
 
@@ -296,6 +307,7 @@ export class ReplicaTables {
       const { mark, rows } = await this.#stores.tables.view()
       const { bytes } = await this.#stores.snapshots.create(mark, rows)
       this.#stateBytes = bytes
+      this.#snapshotAt = mark.index
       const keep = this.#keptBefore(mark.index)
       const term = this.#memory.term(keep)
       if (typeof term === "number") await this.#stores.log.compact({ ...mark, index: keep, term })

@@ -67,8 +67,10 @@ export function createLogStoreOver(options: LogStoreOptions, start: () => WalThr
 function startThread(): WalThread {
   // Unbuilt the thread is a .ts file beside this one; in the bundle it is wal-thread.js beside the bundle.
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
+  const bell = new Int32Array(new SharedArrayBuffer(4))
   const worker = new Worker(new URL(`./wal-thread.${extension}`, import.meta.url), {
     name: "wal",
+    workerData: bell,
   })
   let exited = false
   const exit = new Promise<void>((resolve) => {
@@ -80,6 +82,8 @@ function startThread(): WalThread {
   return {
     post(request) {
       worker.postMessage(request, [])
+      Atomics.add(bell, 0, 1)
+      Atomics.notify(bell, 0)
     },
     listen(onReply) {
       worker.on("message", onReply)
