@@ -32,7 +32,11 @@ export async function readmit(
   parts: OperationParts,
   body: { readonly declaration: MemberDeclaration; readonly instead: number },
 ): Promise<JoinAnswer> {
-  return await answerAs(parts, { type: "readmit", items: [body] })
+  const { peerId } = body.declaration
+  const present = readMembers(parts.replica.tables).find((member) => member.peerId === peerId)
+  // A disk from before an earlier loss names an id that is gone. The present one has voted or may have: nor is that on it.
+  const instead = present && present.role !== "worker" ? present.id : body.instead
+  return await answerAs(parts, { type: "readmit", items: [{ ...body, instead }] })
 }
 
 async function answerAs(parts: OperationParts, command: Command): Promise<JoinAnswer> {

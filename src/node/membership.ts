@@ -403,7 +403,13 @@ export class Membership {
         }
         const { clusterId, memberId } = identity
         if (answer?.type !== "admitted" || answer.clusterId !== clusterId) continue
-        if (answer.memberId !== memberId) continue
+        if (answer.memberId !== memberId) {
+          if (!this.#isBelieved(peer)) continue
+          await this.#lose(
+            `this node is member ${answer.memberId} by now: its disk is an older copy`,
+          )
+          return
+        }
         // As of the entry that admits us again: later than anything that this node has seen.
         const index = Math.max(this.#own.roster.index, this.replica?.applied.index ?? 0) + 1
         await this.#own.roster.keep(answer.members, index)

@@ -140,6 +140,21 @@ describe("an older copy of the whole disk put back in place", () => {
     await becomesAnother(world, victim, id)
   })
 
+  test("C-38: of a member that it was before an earlier loss: it is none of both, but a third (simulation, seed 2014)", async () => {
+    const { world, leader } = await formCluster(3)
+    const victim = followerOf(world, leader)
+    const first = idOf(world, victim)!
+    const putBack = backUp(victim.disk)
+    victim.kill()
+    deleteParts(victim.disk, ["raft"])
+    victim.start()
+    const second = await becomesAnother(world, victim, first)
+    victim.kill()
+    putBack()
+    victim.start()
+    expect(await becomesAnother(world, victim, second)).toBeGreaterThan(second)
+  })
+
   test("all nodes that restart at once elect a leader and stay who they are", async () => {
     const { world } = await formCluster(3)
     const ids = world.machines.map((machine) => idOf(world, machine))
