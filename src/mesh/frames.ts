@@ -79,6 +79,10 @@ export class FrameLink {
     return this.#queue.length === 0 && !this.#opening
   }
 
+  get isOpen(): boolean {
+    return this.#stream !== undefined
+  }
+
   send(frame: Uint8Array): boolean {
     if (this.#stopped || frame.length > meshLimits.frameBytesMax) return false
     if (this.#queue.length >= meshLimits.frameQueueMax) return false

@@ -132,7 +132,8 @@ class LibP2PMesh implements Mesh {
     const open = () => this.#open(this.#ref(peer.peerId), frameProtocol, { eager: true })
     const link = known ?? new FrameLink(open, () => this.#connections.isAway(peer.peerId))
     if (!known) remember(this.#frames, peer.peerId, link)
-    if (peer.addresses.length > 0) this.#connections.book.learn(peer.peerId, peer.addresses)
+    // While the stream is open nobody dials.
+    if (!link.isOpen) this.#connections.book.learn(peer.peerId, peer.addresses)
     return link.send(frame)
   }
 

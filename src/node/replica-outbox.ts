@@ -73,8 +73,9 @@ export function createOutbox(input: OutboxInput): Outbox {
       return
     }
     const { type } = message
-    const isConnected = parts.mesh.addressOf(peer.peerId) !== undefined
-    if (type === "MsgHeartbeat" && isConnected) input.sentHeartbeat(message.to)
+    if (type === "MsgHeartbeat" && parts.mesh.addressOf(peer.peerId) !== undefined) {
+      input.sentHeartbeat(message.to)
+    }
     const isLeading = type === "MsgApp" || type === "MsgHeartbeat"
     const isSent = !(isLeading && input.isMuted()) && parts.mesh.sendFrame(peer, frame(message))
     if (!isSent && type === "MsgApp") {

@@ -32,8 +32,8 @@ export interface Made {
 
 /** What the replica itself does. */
 export interface Hooks {
-  /** Takes everything out of the core that it has. */
-  work(): void
+  /** Takes out of the core what it has; true: there is more, for another turn. */
+  work(): boolean
   deliver(response: Message): void
   notLeader(): Error
   handOver(): void

@@ -7,8 +7,8 @@ export interface PumpInput {
   readonly clock: Clock
   isOver(): boolean
   fatal(exitCode: 70 | 76, error: Error): void
-  /** Takes everything out of the core that it has. */
-  work(): void
+  /** Takes out of the core what it has; true: there is more, for another turn. */
+  work(): boolean
 }
 
 export class Pump {
@@ -48,10 +48,12 @@ export class Pump {
 
   #pump(): void {
     this.#isPumping = true
+    let isMore = false
     try {
-      this.#input.work()
+      isMore = this.#input.work()
     } finally {
       this.#isPumping = false
     }
+    if (isMore) this.schedule()
   }
 }

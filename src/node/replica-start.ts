@@ -60,7 +60,8 @@ export async function openCore(
       applied: applied.index,
       asyncStorageWrites: true,
       maxSizePerMsg: 256 << 10,
-      maxCommittedSizePerReady: 1 << 20,
+      // Applied in one go: a part of a turn.
+      maxCommittedSizePerReady: 32 << 10,
       maxUncommittedEntriesSize: 16 << 20,
       maxInflightMsgs: 64,
       maxInflightBytes: 4 << 20,

@@ -33,6 +33,9 @@ import type { Waiters } from "./replica-waiters.ts"
 import type { RoundTrips } from "./round-trips.ts"
 import type { Tally } from "./tally.ts"
 
+/** After this long the rest of what the core has waits for the next turn of the main loop, which may take 5 (§4). */
+const turnMs = 2
+
 /** One open replica. Every method is synchronous up to the raft core; durable work follows by itself. */
 export class Replica extends ReplicaViews {
   readonly clusterId: string
@@ -253,16 +256,24 @@ export class Replica extends ReplicaViews {
 
   // ---------------------------------------------------------------- the core's output
 
-  #work(): void {
+  #work(): boolean {
     this.#proposals.hand(this.#raft, () => {
       this.tally.proposalsRefused++
       return this.#notLeader()
     })
-    while (!this.#pieces.end.isOver && this.#raft.hasReady()) this.#handle(this.#raft.ready())
+    const { clock } = this.#parts
+    const until = clock.boottime() + turnMs
+    while (!this.#pieces.end.isOver && this.#raft.hasReady()) {
+      if (clock.boottime() > until) return true
+      this.#handle(this.#raft.ready())
+    }
+    return false
   }
 
   #handle(ready: Ready): void {
-    if (ready.softState || ready.hardState) this.#note(this.#raft.status())
+    const { softState, hardState } = ready
+    // A commit index that moves changes nobody's part.
+    if (softState || (hardState && hardState.term !== this.term)) this.#note(this.#raft.status())
     for (const { index, context } of ready.readStates) {
       this.#waiters.confirmRead(Buffer.from(context).toString(), index)
     }
