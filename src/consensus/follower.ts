@@ -3,7 +3,7 @@ import { type Core, hex, type Steps } from "./core.ts"
 import { hup } from "./election.ts"
 import { restoreConfState } from "./membership.ts"
 import { switchMembership } from "./reconfigure.ts"
-import { type Message, none, type ProposeResult, type Snapshot } from "./types.ts"
+import { type Id, type Message, none, type ProposeResult, type Snapshot } from "./types.ts"
 
 /** Whatever becomes of the message, the leader of this term lives (B-21). */
 function hearLeader(core: Core, message: Message): void {
@@ -76,6 +76,8 @@ function handleAppend(core: Core, message: Message): void {
   const epoch = message.epoch ?? 0
   const previous = { index: message.index ?? 0, term: message.logTerm ?? 0 }
   if (previous.index < log.committed) {
+    // Not a word before it is sure that the leader holds the same: it would be taken for an acknowledgement.
+    for (const sent of [previous, ...(message.entries ?? [])]) checkPast(core, sent, from)
     core.send({ type: "MsgAppResp", to: from, index: log.committed, epoch })
     return
   }
@@ -101,6 +103,16 @@ function handleAppend(core: Core, message: Message): void {
   })
 }
 
+/** A leader holds everything that was committed (§5.4). One that does not was elected by disks that forgot; to follow it
+ *  would take back what was promised, and to answer it would spread what it has not (C-13, C-49). */
+function checkPast(core: Core, sent: { index: number; term: number }, leader: Id): void {
+  const { log } = core
+  if (!log.contradictsCommitted(sent)) return
+  throw new Error(
+    `leader ${hex(leader)} of term ${core.term} has another entry at ${sent.index} (term ${sent.term}) than what was committed here (up to ${log.committed}): the disks of a majority were rolled back to an earlier state, and this member alone still knows what they had promised`,
+  )
+}
+
 function handleHeartbeat(core: Core, message: Message): void {
   core.log.commitTo(message.commit ?? 0)
   core.send({
@@ -115,6 +127,7 @@ function handleSnapshot(core: Core, message: Message): void {
   const { snapshot, from } = message
   if (!snapshot) throw new Error("MsgSnap without a snapshot")
   const { index, term } = snapshot.meta
+  checkPast(core, { index, term }, from)
   const restored = restore(core, snapshot)
   core.trace?.(
     "INFO",

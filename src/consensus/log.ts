@@ -197,6 +197,21 @@ export class RaftLog {
     return true
   }
 
+  /** Is (index, term) surely not what was committed there? Where ours is compacted: terms never fall along a log. */
+  contradictsCommitted({
+    index,
+    term,
+  }: {
+    readonly index: number
+    readonly term: number
+  }): boolean {
+    if (index > this.committed) return false
+    const exact = this.term(index)
+    if (typeof exact === "number") return term !== exact
+    const highest = this.term(this.firstIndex() - 1)
+    return typeof highest === "number" && term > highest
+  }
+
   hasSnapshotPending(): boolean {
     return this.unstable.snapshot !== undefined
   }

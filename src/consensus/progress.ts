@@ -61,6 +61,8 @@ export class Progress {
   recentActive: boolean
   /** One probe is out, or the window is full: wait for an answer or a heartbeat. */
   flowPaused = false
+  /** It has acknowledged or committed what this leader's log has not: another past. Nothing more goes to it. */
+  diverged = false
   isLearner: boolean
   /** Replication session: answers of another session are ignored (C-19). 0 until the core numbers it. */
   epoch = 0
@@ -105,7 +107,7 @@ export class Progress {
   }
 
   paused(): boolean {
-    return this.state === "StateSnapshot" || this.flowPaused
+    return this.state === "StateSnapshot" || this.flowPaused || this.diverged
   }
 
   sentEntries(count: number, bytes: number): void {
@@ -155,6 +157,7 @@ export class Progress {
     copy.sentCommit = this.sentCommit
     copy.pendingSnapshot = this.pendingSnapshot
     copy.flowPaused = this.flowPaused
+    copy.diverged = this.diverged
     copy.epoch = this.epoch
     return copy
   }
@@ -165,6 +168,7 @@ export class Progress {
     if (this.isLearner) text += " learner"
     if (this.paused()) text += " paused"
     if (this.pendingSnapshot > 0) text += ` pendingSnap=${this.pendingSnapshot}`
+    if (this.diverged) text += " diverged"
     if (!this.recentActive) text += " inactive"
     if (this.inflights.count > 0) {
       text += ` inflight=${this.inflights.count}${this.inflights.full() ? "[full]" : ""}`

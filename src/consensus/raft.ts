@@ -231,6 +231,7 @@ function statusOf(core: Core): RaftStatus {
       next: member.next,
       state: member.state,
       paused: member.paused(),
+      diverged: member.diverged,
       recentActive: member.recentActive,
       isLearner: member.isLearner,
       pendingSnapshot: member.pendingSnapshot,

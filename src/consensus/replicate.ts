@@ -12,7 +12,10 @@ export function maybeSendAppend(core: Core, to: Id, sendIfEmpty: boolean): boole
   const previous = progress.next - 1
   const previousTerm = log.term(previous)
   // Never a guessed term for a compacted entry (C-15).
-  if (typeof previousTerm !== "number") return maybeSendSnapshot(core, to, progress)
+  if (previousTerm === "compacted") return maybeSendSnapshot(core, to, progress)
+  if (previousTerm === "unavailable") {
+    throw new Error(`entry ${progress.next} is next for ${hex(to)}, past the end of the log`)
+  }
   let entries: readonly Entry[] | "compacted" = []
   // A full window still lets an empty append through: its answer shows what was lost (C-17).
   if (progress.state !== "StateReplicate" || !progress.inflights.full()) {

@@ -11,12 +11,18 @@ export function sendTimeoutNow(core: Core, to: Id): void {
 /** Also the leader's own answer, once storage holds what it appended. True: something got committed. */
 export function handleAppendResponse(core: Core, message: Message, progress: Progress): boolean {
   progress.recentActive = true
+  // Once it holds another past, an index that our log reaches later is no acknowledgement either.
+  if (progress.diverged) return false
   if (message.reject) {
     handleRejection(core, message, progress)
     return false
   }
   const index = message.index ?? 0
   const { from } = message
+  if (index > core.log.lastIndex()) {
+    diverge(core, message, progress)
+    return false
+  }
   const probed = progress.state === "StateProbe" && progress.match === index
   if (!progress.maybeUpdate(index) && !probed) return false
   const isOther = from !== core.id
@@ -36,6 +42,16 @@ export function handleAppendResponse(core: Core, message: Message, progress: Pro
     }
   }
   return committed
+}
+
+/** The leader's log holds all that was committed, unless more disks than may fail have lost what they promised. Then the
+ *  member that still knows is no reason to end the majority, and its word counts for nothing here. */
+function diverge(core: Core, { index = 0, from }: Message, progress: Progress): void {
+  progress.diverged = true
+  core.trace?.(
+    "ERROR",
+    `${hex(from)} holds entry ${index}, the log of leader ${hex(core.id)} ends at ${core.log.lastIndex()}: were disks rolled back?`,
+  )
 }
 
 function handleRejection(core: Core, message: Message, progress: Progress): void {

@@ -163,6 +163,8 @@ export interface ProgressView {
   readonly next: number
   readonly state: "StateProbe" | "StateReplicate" | "StateSnapshot"
   readonly paused: boolean
+  /** It answered past the end of the leader's log: the disks of a majority were rolled back. Paused until it is removed. */
+  readonly diverged: boolean
   readonly recentActive: boolean
   readonly isLearner: boolean
   readonly pendingSnapshot: number

@@ -65,6 +65,7 @@ function input(seen: readonly Seen[], joint: readonly number[] = []): AutopilotI
         paused: false,
         recentActive: true,
         isLearner: is === "standby",
+        diverged: false,
         pendingSnapshot: 0,
         inflight: 0,
       })),
