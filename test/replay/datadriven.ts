@@ -13,9 +13,21 @@ export interface Directive {
   readonly expected: string
 }
 
+/** The text is no transcript. */
+export class TranscriptError extends Error {
+  readonly line: number
+  readonly reason: string
+
+  constructor(line: number, reason: string) {
+    super(`line ${line}: ${reason}`)
+    this.line = line
+    this.reason = reason
+  }
+}
+
 const separator = "----"
 
-/** Comments and blank lines stand between directives. A doubled separator encloses output that has blank lines. */
+/** TranscriptError for what is none. Comments and blank lines stand between directives. A doubled separator encloses output that has blank lines. */
 export function parseTranscript(text: string): Directive[] {
   const lines = text.split("\n").map((line) => line.replace(/\r$/, ""))
   if (lines.at(-1) === "") lines.pop()
@@ -33,9 +45,9 @@ export function parseTranscript(text: string): Directive[] {
     if (command === "subtest") continue
     const input: string[] = []
     while (at < lines.length && lines[at] !== separator) input.push(lines[at++]!)
-    if (at >= lines.length) throw new Error(`line ${line}: no ${separator} after ${head}`)
+    if (at >= lines.length) throw new TranscriptError(line, `no ${separator} after ${head}`)
     const output = readOutput(lines, at + 1)
-    if (!output) throw new Error(`line ${line}: the doubled ${separator} never ends`)
+    if (!output) throw new TranscriptError(line, `the doubled ${separator} never ends`)
     at = output.end
     directives.push({
       command,
@@ -67,7 +79,7 @@ function parseHead(head: string, line: number): Pick<Directive, "command" | "arg
   const [command = "", ...rest] = words(head)
   const args = rest.map(parseArgument)
   if (args.some((arg) => arg === undefined || arg.key === "")) {
-    throw new Error(`line ${line}: cannot read ${head}`)
+    throw new TranscriptError(line, `cannot read ${head}`)
   }
   return { command, args: args.filter((arg) => arg !== undefined) }
 }

@@ -1,24 +1,38 @@
-/** `npm run replay -- [directory]`: a line for each transcript; exit 1 when one differs. */
-import { existsSync } from "node:fs"
-import { resolve } from "node:path"
-import { replayFile, showDifference, transcriptFiles } from "./replay.ts"
+/** `npm run replay -- [directory or file]`: a line for each transcript; exit 1 when one differs or cannot be read. */
+import { statSync } from "node:fs"
+import { basename, dirname, resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { runAsProcess, UsageError } from "../support/command-line.ts"
+import { replayFile } from "./replay.ts"
+import { describeResult, isGood, summary } from "./report.ts"
+import { findTranscripts, type Found } from "./transcripts.ts"
 
-function main(args: readonly string[]): number {
-  const directory = resolve(args[0] ?? "../shared/testdata/raft")
-  if (!existsSync(directory)) {
-    const isAsked = args[0] !== undefined
-    console.log(`${isAsked ? "error" : "skipped"}: there is no directory ${directory}`)
-    return isAsked ? 2 : 0
-  }
-  const results = transcriptFiles(directory).map((path) => replayFile(directory, path))
-  for (const { path, commands, difference, otherWording } of results) {
-    const wording = otherWording > 0 ? `, log lines worded otherwise in ${otherWording}` : ""
-    console.log(`${difference ? "differs" : "ok     "} ${path} (${commands} commands${wording})`)
-    if (difference) console.log(showDifference(difference))
-  }
-  const differing = results.filter(({ difference }) => difference !== undefined).length
-  console.log(`${results.length} files, ${results.length - differing} ok, ${differing} differ`)
-  return differing > 0 || results.length === 0 ? 1 : 0
+const usage = `npm run replay -- [directory or file]
+  replays data-driven transcripts (*.txt, and files without an ending that have a line ----)
+  exit 0: as expected; 1: one differs, cannot be read, or nothing was compared; 2: wrong arguments`
+
+/** A file is replayed whatever its name. */
+function transcriptsAt(path: string): Found & { readonly directory: string } {
+  if (statSync(path).isDirectory()) return { directory: path, ...findTranscripts(path) }
+  return { directory: dirname(path), transcripts: [basename(path)], leftOut: 0 }
 }
 
-process.exitCode = main(process.argv.slice(2))
+await runAsProcess(usage, (args) => {
+  const { positionals } = parseArgs({ args: [...args], allowPositionals: true })
+  const [asked] = positionals
+  if (positionals.length > 1) throw new UsageError("one directory or file at a time")
+  const path = resolve(asked ?? "../shared/testdata/raft")
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) {
+    if (asked !== undefined) throw new UsageError(`there is no directory or file ${path}`)
+    console.log(`skipped: there is no directory ${path}`)
+    return 0
+  }
+  const { directory, transcripts, leftOut } = transcriptsAt(path)
+  const results = transcripts.map((name) => {
+    const result = replayFile(directory, name)
+    console.log(describeResult(result))
+    return result
+  })
+  console.log(summary(results, leftOut))
+  return isGood(results) ? 0 : 1
+})

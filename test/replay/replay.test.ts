@@ -2,13 +2,15 @@
 import { existsSync } from "node:fs"
 import { expect, test } from "vitest"
 import { parseTranscript } from "./datadriven.ts"
-import { replayFile, replayText, showDifference, transcriptFiles } from "./replay.ts"
+import { replayFile, replayText, showDifference } from "./replay.ts"
+import { findTranscripts } from "./transcripts.ts"
 
 const directory = new URL("../../../shared/testdata/raft", import.meta.url).pathname
 
 if (existsSync(directory)) {
-  test.each(transcriptFiles(directory))("etcd transcript %s", (path) => {
-    const { difference } = replayFile(directory, path)
+  test.each(findTranscripts(directory).transcripts)("etcd transcript %s", (path) => {
+    const { difference, unreadable } = replayFile(directory, path)
+    expect(unreadable).toBeUndefined()
     expect(difference && showDifference(difference)).toBeUndefined()
   })
 } else {

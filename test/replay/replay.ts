@@ -1,8 +1,8 @@
 /** Replays transcript files and compares what our core prints with what they expect. */
-import { readdirSync, readFileSync } from "node:fs"
-import { join, relative } from "node:path"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { createConfChangeReplay } from "./conf-change.ts"
-import { type Directive, parseTranscript } from "./datadriven.ts"
+import { type Directive, parseTranscript, TranscriptError } from "./datadriven.ts"
 import { createInteractionReplay } from "./interaction.ts"
 import { replayQuorum } from "./quorum.ts"
 
@@ -13,29 +13,37 @@ export interface Difference {
   readonly actual: string
 }
 
-export interface FileResult {
-  readonly path: string
+export interface Replayed {
+  /** Those before the difference. */
   readonly commands: number
   readonly difference: Difference | undefined
   /** Commands equal but for the wording of log lines. */
   readonly otherWording: number
 }
 
+export interface FileResult extends Replayed {
+  readonly path: string
+  /** It is no transcript, or nobody may read it: nothing was replayed. */
+  readonly unreadable?: { readonly line: number | undefined; readonly reason: string }
+}
+
 const quorumCommands: ReadonlySet<string> = new Set(["committed", "vote"])
 const confChangeCommands: ReadonlySet<string> = new Set(["simple", "enter-joint", "leave-joint"])
 
-export function transcriptFiles(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".txt"))
-    .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
-    .toSorted()
-}
-
+/** What is wrong with one file stops no other. */
 export function replayFile(directory: string, path: string): FileResult {
-  return { path, ...replayText(readFileSync(join(directory, path), "utf8")) }
+  try {
+    return { path, ...replayText(readFileSync(join(directory, path), "utf8")) }
+  } catch (error) {
+    const line = error instanceof TranscriptError ? error.line : undefined
+    const reason = error instanceof TranscriptError ? error.reason : (error as Error).message
+    const nothing = { commands: 0, difference: undefined, otherWording: 0 }
+    return { path, ...nothing, unreadable: { line, reason } }
+  }
 }
 
-export function replayText(text: string): Omit<FileResult, "path"> {
+/** TranscriptError for what is no transcript. */
+export function replayText(text: string): Replayed {
   const directives = parseTranscript(text)
   const isLogged = !directives.some(
     ({ command }) => quorumCommands.has(command) || confChangeCommands.has(command),
