@@ -2,7 +2,7 @@
 import type { ConfState, Entry, Id, RaftStatus } from "../../../src/consensus/index.ts"
 import { hold } from "./invariant.ts"
 
-/** What a campaign must not overlook: committed entries that the core was not told to be applied. */
+/** What a campaign, and its end, must not overlook (C-34): committed entries that the core was not told to be applied. */
 export interface Unapplied {
   entries(): readonly Entry[]
 }
@@ -21,12 +21,12 @@ export class Elections {
     this.#before.set(id, { term, state: raftState })
     this.#checkTerm(status)
     if (raftState === "StateLeader") this.#checkVotes(status)
-    if (raftState === "StatePreCandidate" || raftState === "StateCandidate") {
+    if (raftState !== "StateFollower") {
       const change = unapplied.entries().find(({ type }) => type !== "EntryNormal")
       hold(
         change === undefined,
         () =>
-          `${id} campaigns over the committed change ${change?.index}, which it has not applied`,
+          `${id} is ${raftState} over the committed change ${change?.index}, which it has not applied`,
       )
     }
   }

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest"
 import { minimise } from "./minimise.ts"
 import type { PlannedEvent } from "./plan.ts"
-import { describeRun } from "./report.ts"
+import { reportRun } from "./report.ts"
 import { type RunOptions, type RunResult, runSimulation } from "./run.ts"
 
 const always = (): boolean => true
@@ -75,7 +75,7 @@ test(
     expect(smaller.options.events.length).toBeLessThan(first.events.length / 4)
     expect(runSimulation(smaller.options).failure).toBe(smaller.failure)
     let runs = 200
-    const text = describeRun({ failed, result: first, hasTime: () => runs-- > 0 })
+    const { text } = reportRun({ failed, result: first, hasTime: () => runs-- > 0 })
     expect(text).toContain(`seed ${seed}, step`)
     expect(text).toContain("smaller:")
     expect(text).toContain("stops: crash")

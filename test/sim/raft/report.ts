@@ -11,17 +11,33 @@ interface ReportOptions {
   readonly hasTime: () => boolean
 }
 
-export function describeRun({ failed, result, hasTime }: ReportOptions): string {
+export interface Report {
+  readonly text: string
+  /** The smaller run. Undefined: the failure did not come again. */
+  readonly smaller: RunOptions | undefined
+}
+
+export function reportRun({ failed, result, hasTime }: ReportOptions): Report {
   const smaller = minimise(failed, { run: runSimulation, hasTime })
-  const lines = [result.failure ?? "it holds"]
-  if (!smaller) return [...lines, "  it does not fail a second time"].join("\n")
+  const failure = result.failure ?? "it holds"
+  if (!smaller) {
+    return { text: `${failure}\n  it does not fail a second time`, smaller: undefined }
+  }
   const { notes } = runSimulation({ ...smaller.options, isNoted: true })
-  return [
-    ...lines,
+  const lines = [
+    failure,
     ...describeSmaller(result, smaller),
+    ...describeEnd(notes, smaller.failure),
+  ]
+  return { text: lines.join("\n"), smaller: smaller.options }
+}
+
+/** What happened last, and what broke by it. */
+export function describeEnd(notes: readonly string[], failure: string): readonly string[] {
+  return [
     ...notes.slice(-notesShown).map((note) => `    ${note}`),
-    `  ${smaller.failure.split("\n").join("\n  ")}`,
-  ].join("\n")
+    `  ${failure.split("\n").join("\n  ")}`,
+  ]
 }
 
 function describeSmaller(result: RunResult, { options, trials }: Minimised): string[] {

@@ -253,3 +253,43 @@ test("a follower that lags is sent what it lacks after its refusal, in one step 
   follower.step({ type: "MsgApp", from: 1, term: 6, index: 6, logTerm: 5, entries: [entry(7, 6)] })
   expect(follower.take("MsgAppResp")).toMatchObject([{ reject: true, rejectHint: 6, logTerm: 2 }])
 })
+
+test("C-35, C-41: while members change a read needs a majority of both halves", () => {
+  const leader = new Member(1, { voters: [1, 2, 3], votersOutgoing: [1, 4, 5] }).lead([2, 3, 4, 5])
+  for (const from of [2, 4]) leader.acknowledge(from)
+  expect(leader.raft.status()).toMatchObject({ raftState: "StateLeader", commit: 2 })
+  leader.take()
+  leader.raft.readIndex(new Uint8Array([7]))
+  leader.settle()
+  const { context: round } = leader.take("MsgHeartbeat")[0]!
+  for (const from of [2, 3]) {
+    leader.answer({ type: "MsgHeartbeatResp", from, context: round! })
+    expect(leader.reads).toEqual([])
+  }
+  leader.answer({ type: "MsgHeartbeatResp", from: 4, context: round! })
+  expect(leader.reads).toEqual([{ index: 2, context: new Uint8Array([7]) }])
+})
+
+test("C-35, C-41: nor is the half that goes enough", () => {
+  const leader = new Member(1, { voters: [1, 2, 3], votersOutgoing: [1, 4, 5] }).lead([2, 3, 4, 5])
+  for (const from of [2, 4]) leader.acknowledge(from)
+  leader.take()
+  leader.raft.readIndex(new Uint8Array([7]))
+  leader.settle()
+  const { context: round } = leader.take("MsgHeartbeat")[0]!
+  for (const from of [4, 5]) leader.answer({ type: "MsgHeartbeatResp", from, context: round! })
+  expect(leader.reads).toEqual([])
+})
+
+test("C-19: a change of others leaves a member's session as it was: what it answers to earlier appends counts", () => {
+  const leader = new Member(1).lead().acknowledge(2).acknowledge(3)
+  leader.raft.proposeConfChange(change("ConfChangeAddLearnerNode", 4))
+  const [before] = leader
+    .settle()
+    .take("MsgApp")
+    .filter(({ to, entries }) => to === 3 && entries?.length === 1)
+  leader.acknowledge(2)
+  expect(leader.raft.status().confState.learners).toEqual([4])
+  leader.answer({ type: "MsgAppResp", from: 3, index: 3, epoch: before!.epoch! })
+  expect(leader.raft.status().progress.find(({ id }) => id === 3)?.match).toBe(3)
+})

@@ -1,5 +1,6 @@
 /** Elections: C-01 to C-10. */
 import { expect, test } from "vitest"
+import { encodeConfChange } from "../../../src/consensus/index.ts"
 import { exchange, Member } from "./member.ts"
 
 test.each([
@@ -169,3 +170,42 @@ test("strangers' answers and local messages from outside are refused", () => {
   expect(leader.raft.step({ type: "MsgAppResp", from: 9, to: 1, term: 99 })).toBe("dropped")
   expect(leader.raft.status().term).toBe(1)
 })
+
+test("C-04: each round of pre-votes is counted by itself", () => {
+  const member = new Member(1, { voters: [1, 2, 3, 4, 5], config: { preVote: true } })
+  const grant = { type: "MsgPreVoteResp", term: 1 } as const
+  member.raft.campaign()
+  member.settle().step({ ...grant, from: 2 })
+  // Nobody else answers: it asks again.
+  member.raft.campaign()
+  member.settle().step({ ...grant, from: 3 })
+  expect(member.raft.status()).toMatchObject({ raftState: "StatePreCandidate", term: 0 })
+  member.step({ ...grant, from: 4 })
+  expect(member.raft.status()).toMatchObject({ raftState: "StateCandidate", term: 1 })
+})
+
+test.each([false, true])(
+  "C-34, C-35: who learns from a refusal of a committed change does not win over it (pre-vote: %s)",
+  (preVote) => {
+    const member = new Member(1, { config: { preVote } })
+    const add = { type: "ConfChangeAddNode", id: 4 } as const
+    const data = encodeConfChange({
+      transition: "auto",
+      changes: [add],
+      context: new Uint8Array(0),
+    })
+    const change = { index: 2, term: 1, type: "EntryConfChangeV2", data } as const
+    member.step({ type: "MsgApp", from: 2, term: 1, index: 1, logTerm: 1, entries: [change] })
+    member.raft.forgetLeader()
+    member.holdsApplies = true
+    member.raft.campaign()
+    member.settle()
+    const type = preVote ? "MsgPreVoteResp" : "MsgVoteResp"
+    const refusal = { type, from: 3, term: preVote ? 1 : 2, reject: true } as const
+    member.step({ ...refusal, commit: 2, logTerm: 1 })
+    expect(member.raft.status()).toMatchObject({ commit: 2, applied: 1 })
+    // The vote of 2 would be the second of three; with the change, there are four.
+    member.step({ type, from: 2, term: 2 })
+    expect(member.raft.status().raftState).toBe("StateFollower")
+  },
+)

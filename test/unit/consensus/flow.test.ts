@@ -2,7 +2,7 @@
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { Inflights, Progress } from "../../../src/consensus/progress.ts"
-import { emptyConfState, type ProgressView } from "../../../src/consensus/index.ts"
+import { emptyConfState, type Entry, type ProgressView } from "../../../src/consensus/index.ts"
 import { Member } from "./member.ts"
 
 const limits = { maxInflightMsgs: 3, maxInflightBytes: 50 }
@@ -273,3 +273,70 @@ function moved(progress: Progress, move: Move, flying: Flying): Flying {
       throw new Error("no such move")
   }
 }
+
+test("C-17: the window weighs what is in flight, not what was answered", () => {
+  const inflights = new Inflights({ maxInflightMsgs: 100, maxInflightBytes: 50 })
+  for (let index = 1; index <= 20; index++) {
+    inflights.add(index, 30)
+    expect(inflights.full()).toBe(false)
+    inflights.free(index)
+  }
+  inflights.add(21, 30)
+  inflights.add(22, 20)
+  expect(inflights.full()).toBe(true)
+  inflights.free(21)
+  inflights.add(23, 29)
+  expect(inflights.full()).toBe(false)
+})
+
+test("C-18: what an earlier leadership left uncommitted is no weight on the next", () => {
+  const leader = new Member(1, { config: { maxUncommittedEntriesSize: 100 } })
+  leader.lead().acknowledge(2)
+  expect(leader.propose("x".repeat(100))).toBe("ok")
+  expect(leader.propose("y")).toBe("dropped")
+  leader.step({ type: "MsgHeartbeat", from: 3, term: 2 })
+  leader.lead()
+  expect(leader.raft.status()).toMatchObject({ raftState: "StateLeader", term: 3, commit: 2 })
+  expect(leader.propose("y".repeat(100))).toBe("ok")
+  expect(leader.propose("z")).toBe("dropped")
+})
+
+/** A normal entry of term 1 that weighs so much: 4 and one byte each for term, index, and the length of its data. */
+function weighing(index: number, weight: number): Entry {
+  return { index, term: 1, type: "EntryNormal", data: new Uint8Array(weight - 8) }
+}
+
+/** Indices that were handed out to be applied, batch by batch. */
+function handedOut(member: Member): number[][] {
+  return member.held.map(({ entries = [] }) => entries.map(({ index }) => index))
+}
+
+test("C-18: what weighs exactly the limit fills it: nothing more is handed out until some is applied", () => {
+  const member = new Member(1, { config: { maxCommittedSizePerReady: 96 } })
+  member.holdsApplies = true
+  const append = { type: "MsgApp", from: 2, term: 1, logTerm: 1 } as const
+  const first = [weighing(2, 48), weighing(3, 48)]
+  member.step({ ...append, index: 1, entries: first, commit: 3 })
+  member.step({ ...append, index: 3, entries: [weighing(4, 48)], commit: 4 })
+  expect(handedOut(member)).toEqual([[2, 3]])
+  member.work(member.held[0]!)
+  member.settle()
+  expect(handedOut(member)).toEqual([[2, 3], [4]])
+})
+
+test("C-18: also when it is what remains of more", () => {
+  const member = new Member(1, { config: { maxCommittedSizePerReady: 96 } })
+  member.holdsApplies = true
+  const append = { type: "MsgApp", from: 2, term: 1, logTerm: 1 } as const
+  member.step({ ...append, index: 1, entries: [weighing(2, 48)], commit: 2 })
+  // One entry always goes, however heavy.
+  member.step({ ...append, index: 2, entries: [weighing(3, 96)], commit: 3 })
+  member.step({ ...append, index: 3, entries: [weighing(4, 48)], commit: 4 })
+  expect(handedOut(member)).toEqual([[2], [3]])
+  member.work(member.held[0]!)
+  member.settle()
+  expect(handedOut(member)).toEqual([[2], [3]])
+  member.work(member.held[1]!)
+  member.settle()
+  expect(handedOut(member)).toEqual([[2], [3], [4]])
+})

@@ -39,6 +39,8 @@ const defaults: Omit<RaftConfig, "id" | "applied"> = {
 export interface Start {
   readonly voters?: readonly Id[]
   readonly learners?: readonly Id[]
+  /** The half that goes: a joint change is under way, and is not left by itself. */
+  readonly votersOutgoing?: readonly Id[]
   /** Terms of the entries 2, 3, …; entry 1 is the beginning, of term 1. */
   readonly terms?: readonly number[]
   readonly hardState?: HardState
@@ -63,8 +65,8 @@ export class Member {
   readonly #sessions = new Map<Id, number>()
 
   constructor(id: Id, start: Start = {}) {
-    const { voters = [1, 2, 3], learners = [], terms = [] } = start
-    const confState = { ...emptyConfState, voters, learners }
+    const { voters = [1, 2, 3], learners = [], votersOutgoing = [], terms = [] } = start
+    const confState = { ...emptyConfState, voters, learners, votersOutgoing }
     this.storage = createMemoryStorage({
       mark: { index: 1, term: 1, confState },
       entries: terms.map((term, position) => entry(position + 2, term)),
