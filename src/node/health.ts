@@ -1,5 +1,5 @@
 /** The leader's view of its cluster's health: what it survives, who is behind, and what to do about it. */
-import { type Facts, type Member, type NodeHealth } from "../schema/index.ts"
+import type { Facts, Member, NodeHealth, NodeVitals, Vitals } from "../schema/index.ts"
 import type { RaftStatus } from "../consensus/index.ts"
 
 export interface LeaderHealth {
@@ -15,7 +15,8 @@ export interface LeaderHealth {
 export interface Known {
   readonly member: Member
   readonly answers: boolean
-  readonly silentMs: number
+  /** Undefined: this leader has not heard it yet. */
+  readonly silentMs: number | undefined
   readonly facts: Facts | undefined
   /** Its wall clock against the leader's. */
   readonly clockOffsetMs: number | undefined
@@ -59,12 +60,12 @@ export function assessHealth(input: HealthInput): LeaderHealth {
       role: member.role,
       leader: member.id === self,
       state: one.answers ? "connected" : "silent",
-      silentMs: Math.round(one.silentMs),
+      ...(one.silentMs !== undefined && { silentMs: Math.round(one.silentMs) }),
       ...(missing !== undefined && { behind: missing }),
       ...(facts && { version: facts.version, diskFreeBytes: facts.diskFreeBytes }),
       ...(clockOffsetMs !== undefined && { clockOffsetMs: Math.round(clockOffsetMs - median) }),
-      ...(roundTripP99Ms !== undefined && { roundTripP99Ms }),
-      ...(facts?.vitals && { vitals: facts.vitals }),
+      ...measured({ roundTripP99Ms }),
+      ...(facts?.vitals && { vitals: measuredVitals(facts.vitals) }),
     }
   })
   return {
@@ -75,6 +76,20 @@ export function assessHealth(input: HealthInput): LeaderHealth {
     notes: notesOf(nodes, total),
     nodes,
   }
+}
+
+/** Durations of which too few were measured to say anything are 0 where they are kept; here they are left out. */
+export function measured<Name extends string>(
+  durations: Readonly<Record<Name, number | undefined>>,
+): Partial<Record<Name, number>> {
+  const entries = Object.entries<number | undefined>(durations)
+  const known = entries.filter(([, ms]) => ms !== undefined && ms > 0)
+  return Object.fromEntries(known) as Partial<Record<Name, number>>
+}
+
+export function measuredVitals(vitals: Vitals): NodeVitals {
+  const { loopDelayP99Ms, fsyncP99Ms, ...rest } = vitals
+  return { ...rest, ...measured({ loopDelayP99Ms, fsyncP99Ms }) }
 }
 
 /** Wall clocks against the median, since the leader's own may be the one that is wrong. */
@@ -88,10 +103,11 @@ function medianOf(values: readonly number[]): number {
 function problemsOf(node: NodeHealth): readonly string[] {
   const { name, role, behind = 0, clockOffsetMs = 0, diskFreeBytes, vitals } = node
   if (node.state === "silent") {
-    const seconds = Math.round(node.silentMs / 1000)
-    return [
-      `${name} (${role}) is silent for ${seconds} s: look at its host, or 'troupe node start' there`,
-    ]
+    const since =
+      node.silentMs === undefined
+        ? "does not answer"
+        : `is silent for ${Math.round(node.silentMs / 1000)} s`
+    return [`${name} (${role}) ${since}: look at its host, or 'troupe node start' there`]
   }
   const problems: string[] = []
   if (behind > behindMax) {
@@ -106,8 +122,9 @@ function problemsOf(node: NodeHealth): readonly string[] {
     const mebibytes = Math.floor(diskFreeBytes / (1 << 20))
     problems.push(`${name} has ${mebibytes} MiB of disk left: make room in its data directory`)
   }
-  if (vitals && vitals.loopDelayP99Ms > loopDelayMaxMs) {
-    const ms = Math.round(vitals.loopDelayP99Ms)
+  const loopDelayMs = vitals?.loopDelayP99Ms ?? 0
+  if (loopDelayMs > loopDelayMaxMs) {
+    const ms = Math.round(loopDelayMs)
     problems.push(`${name} is kept waiting for ${ms} ms (p99): its processors are overloaded`)
   }
   return problems

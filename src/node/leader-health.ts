@@ -8,14 +8,15 @@ import type { OperationParts } from "./operations.ts"
 export function nodeViews(parts: OperationParts): readonly NodeView[] {
   const { replica, leadership, context } = parts
   return readMembers(replica.tables).map((member) => {
-    const silentMs = Math.round(leadership.silentMs(member.id))
     const contact = leadership.contacts().get(member.id)
-    const here = member.id === replica.memberId || contact?.answered
+    const isSelf = member.id === replica.memberId
+    const here = isSelf || contact?.answered
+    const isHeard = isSelf || contact !== undefined
     return {
       member,
-      leader: member.id === replica.memberId,
+      leader: isSelf,
       state: here ? "connected" : "silent",
-      silentMs,
+      ...(isHeard && { silentMs: Math.round(leadership.silentMs(member.id)) }),
       self: member.peerId === context.parts.mesh.peerId,
     }
   })
@@ -31,7 +32,7 @@ export function leaderHealth(parts: OperationParts): LeaderHealth {
     return {
       member,
       answers: isSelf || contact?.answered === true,
-      silentMs: leadership.silentMs(member.id),
+      silentMs: isSelf || contact ? leadership.silentMs(member.id) : undefined,
       facts: isSelf ? factsOf(context, contact?.running ?? 0) : contact?.facts,
       clockOffsetMs: isSelf ? 0 : contact?.clockOffsetMs,
       roundTripP99Ms: trips.get(member.id)?.p99Ms,

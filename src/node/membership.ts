@@ -121,6 +121,11 @@ export class Membership {
     return this.#removed
   }
 
+  /** It has lost its log and nobody has taken it back yet. */
+  get isReturning(): boolean {
+    return this.#destination?.instead !== undefined
+  }
+
   /** Whom this node waits for before it founds, as far as it hears them. */
   get seekers(): readonly PeerRef[] {
     return this.#seeking.peers()

@@ -23,6 +23,8 @@ import { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeFace } from "./face.ts"
 import { declarationOf, factsOf } from "./facts.ts"
+import { Hearing } from "./health-hearing.ts"
+import { Returning } from "./health-returning.ts"
 import { LeaderWatch } from "./leader-watch.ts"
 import { Leadership } from "./leadership.ts"
 import { Membership } from "./membership.ts"
@@ -62,6 +64,8 @@ class Node implements TroupeNode {
   readonly #runs: Runs
   readonly #overview: Overview
   readonly #leaderWatch: LeaderWatch
+  readonly #hearing = new Hearing()
+  readonly #returning = new Returning()
   readonly #stopping = new AbortController()
   #leadership: Leadership | undefined
   #boot = ""
@@ -84,7 +88,11 @@ class Node implements TroupeNode {
       declaration: () => declarationOf(options, parts),
       leaderPeer: () => this.#leaderPeer(),
       admit: (declaration) => this.#ask<JoinAnswer>("admit", declaration),
-      readmit: (declaration, instead) => this.#ask<JoinAnswer>("readmit", { declaration, instead }),
+      readmit: (declaration, instead) =>
+        this.#returning.during(declaration.peerId, () => parts.clock.boottime(), {
+          ask: () => this.#ask<JoinAnswer>("readmit", { declaration, instead }),
+          granted: ({ type }) => type === "admitted",
+        }),
       outdated: (peer, outdated) => this.#tellOutdated(peer, outdated),
       declare: (declaration) => this.#ask("declare", declaration),
       meet: (hello, peer) => this.#ask("meet", { hello, peer }),
@@ -126,6 +134,10 @@ class Node implements TroupeNode {
       leaderChanges: () => this.#leaderChanges,
       attempts: () => this.#leadership?.liveAttempts(),
       term: () => this.#worker.term,
+      hearing: this.#hearing,
+      returning: () => this.#returning.peers(parts.clock.boottime()),
+      isReturning: () => this.#membership.isReturning,
+      removed: () => this.#membership.removed,
     })
   }
 
@@ -146,12 +158,19 @@ class Node implements TroupeNode {
     mesh.handle("/troupe/ctl/1", (from, payload, how) => this.#onCtl(from, payload, how.signal))
     mesh.handle("/troupe/job/1", (from, payload) => this.#onJob(from, payload))
     mesh.handle("/troupe/join/1", (from, payload) => this.#membership.handle(from, payload))
-    mesh.onFrame((from, frame) => this.#membership.handleFrame(from, frame))
+    mesh.onFrame((from, frame) => {
+      this.#hearing.heard(from, clock.boottime())
+      this.#membership.handleFrame(from, frame)
+    })
     mesh.onStream("/troupe/snap/1", (stream) => this.#membership.handleSnapshot(stream))
-    mesh.on("disconnected", ({ peerId, refused }) =>
-      this.#leaderWatch.disconnected(peerId, refused),
-    )
-    mesh.on("connected", ({ peerId }) => this.#leaderWatch.connected(peerId))
+    mesh.on("disconnected", ({ peerId, refused }) => {
+      this.#hearing.lost(peerId, clock.boottime())
+      this.#leaderWatch.disconnected(peerId, refused)
+    })
+    mesh.on("connected", ({ peerId }) => {
+      this.#hearing.heard(peerId, clock.boottime())
+      this.#leaderWatch.connected(peerId)
+    })
     mesh.onFacts((from, facts) => this.#onFacts(from, facts))
     await keeper.start()
     await mesh.start()

@@ -14,7 +14,9 @@ import { readCluster } from "../state/index.ts"
 import type { NodeContext } from "./context.ts"
 import type { Metric, NodeFace, Waiting } from "./face.ts"
 import { factsOf, vitalsOf } from "./facts.ts"
-import type { LeaderHealth } from "./health.ts"
+import { type LeaderHealth, measured, measuredVitals } from "./health.ts"
+import type { Hearing } from "./health-hearing.ts"
+import { leaderlessProblems, type VoterSeen } from "./health-leaderless.ts"
 import { nodeMetrics } from "./metrics.ts"
 
 /** Health never waits for a leader for long. */
@@ -30,6 +32,13 @@ export interface SoftKnowledge {
   attempts(): ReadonlyMap<string, number> | undefined
   /** Of the lease that this node holds; 0 without one. */
   term(): number
+  readonly hearing: Pick<Hearing, "silentMs">
+  /** Peer ids of members that have lost their log and ask here to come back. */
+  returning(): ReadonlySet<string>
+  /** This node has lost its log itself, and nobody has taken it back yet. */
+  isReturning(): boolean
+  /** Why somebody removed this node. */
+  removed(): string | undefined
 }
 
 export class Overview {
@@ -113,13 +122,20 @@ export class Overview {
     } catch (error) {
       options.signal.throwIfAborted()
       if (!isTroupeError(error)) throw error
-      const connected = new Set(this.#context.parts.mesh.connectedPeers())
       return this.#context.members().map((member) => {
         const self = member.peerId === this.#context.parts.mesh.peerId
-        const state = self || connected.has(member.peerId) ? "connected" : "silent"
-        return this.#withFacts({ member, leader: false, state, silentMs: 0, self })
+        return this.#withFacts({ member, leader: false, self, ...this.#contact(member) })
       })
     }
+  }
+
+  /** What this node knows of another by itself. */
+  #contact({ peerId }: Member): Pick<NodeView, "state" | "silentMs"> {
+    const { mesh, clock } = this.#context.parts
+    const isHere = peerId === mesh.peerId || mesh.connectedPeers().includes(peerId)
+    if (isHere) return { state: "connected", silentMs: 0 }
+    const silentMs = this.#soft.hearing.silentMs(peerId, clock.boottime())
+    return { state: "silent", ...(silentMs !== undefined && { silentMs }) }
   }
 
   async health(): Promise<HealthView> {
@@ -137,7 +153,7 @@ export class Overview {
     return {
       status: this.#status(leader),
       survives: leader?.survives ?? 0,
-      copies: leader?.copies ?? 0,
+      ...(leader && { copies: leader.copies }),
       ...(this.#leaderName() !== undefined && { leader: this.#leaderName()! }),
       term: replica?.term ?? this.#soft.term(),
       node: this.#context.options.name,
@@ -146,8 +162,7 @@ export class Overview {
       problems: [...(leader?.problems ?? []), ...this.#ownProblems(leader !== undefined)],
       notes: [...(leader?.notes ?? []), ...(known <= 1 ? this.#loneNotes() : [])],
       nodes: [...(leader?.nodes ?? this.#knownNodes())],
-      loopDelayP99Ms: own.loopDelayP99Ms,
-      fsyncP99Ms: own.fsyncP99Ms,
+      ...measured({ loopDelayP99Ms: own.loopDelayP99Ms, fsyncP99Ms: own.fsyncP99Ms }),
       electionTimeoutMs: own.electionMs,
       electionReason: own.electionReason,
     }
@@ -166,44 +181,47 @@ export class Overview {
 
   /** What this node sees by itself: whom it knows, and whom it is connected to. */
   #knownNodes(): readonly NodeHealth[] {
-    const connected = new Set(this.#context.parts.mesh.connectedPeers())
-    return this.#context.members().map(({ id, name, role, peerId }) => {
+    return this.#context.members().map((member): NodeHealth => {
+      const { id, name, role, peerId } = member
       const isSelf = peerId === this.#context.parts.mesh.peerId
-      const state = isSelf || connected.has(peerId) ? "connected" : "silent"
-      return {
-        id,
-        name,
-        role,
-        state,
-        leader: false,
-        silentMs: 0,
-        ...(isSelf && { vitals: vitalsOf(this.#context), version: this.#context.options.version }),
-      }
+      const vitals = measuredVitals(vitalsOf(this.#context))
+      const own = isSelf && { vitals, version: this.#context.options.version }
+      return { id, name, role, leader: false, ...this.#contact(member), ...own }
     })
   }
 
   #knownVoters(): HealthView["voters"] {
-    const voters = this.#knownNodes().filter(({ role }) => role === "voter")
-    const answering = voters.filter(({ state }) => state === "connected").length
+    const voters = this.#votersSeen()
+    const answering = voters.filter((one) => one.answers && !one.isReturning).length
     return { total: voters.length, answering, needed: Math.floor(voters.length / 2) + 1 }
   }
 
+  #votersSeen(): readonly VoterSeen[] {
+    const returning = this.#soft.returning()
+    const voters = this.#context.members().filter(({ role }) => role === "voter")
+    return voters.map((member) => {
+      const { state, silentMs } = this.#contact(member)
+      const { name, peerId } = member
+      return { name, silentMs, answers: state === "connected", isReturning: returning.has(peerId) }
+    })
+  }
+
   #ownProblems(led: boolean): readonly string[] {
-    if (!this.#context.identity()) return ["this node has not joined or formed a cluster yet"]
+    if (!this.#context.identity()) return [this.#outsideText()]
     if (led) return []
-    const { total, answering, needed } = this.#knownVoters()
-    const silent = this.#knownNodes().filter(
-      ({ role, state }) => role === "voter" && state === "silent",
-    )
-    if (answering >= needed) {
-      return ["no leader answers, though most voters are in reach: an election is under way"]
+    return leaderlessProblems(this.#context.options.name, this.#votersSeen())
+  }
+
+  #outsideText(): string {
+    const removed = this.#soft.removed()
+    if (removed !== undefined) return `this node was removed from its cluster: ${removed}`
+    if (this.#soft.isReturning()) {
+      return (
+        "this node has lost its log and asks to come back as a new member, which takes a leader: " +
+        "start the other voters, and see 'troupe cluster health' there"
+      )
     }
-    const names = silent.map(({ name }) => name).join(", ")
-    return [
-      `the majority is lost: ${needed} of ${total} voters must answer, ${answering} do. ` +
-        `Start ${names} again, or mend the network between them and ${this.#context.options.name}; ` +
-        "if they are lost for good, stop this node and see 'troupe cluster recover --help'",
-    ]
+    return "this node has not joined or formed a cluster yet"
   }
 
   #loneNotes(): readonly string[] {

@@ -60,7 +60,8 @@ export const NodeView = z.strictObject({
   leader: z.boolean(),
   /** connected: answers the leader now · silent: does not, for `silentMs` */
   state: z.enum(["connected", "silent"]),
-  silentMs: z.number(),
+  /** Absent: not heard since the node that says this has started. */
+  silentMs: z.number().optional(),
   facts: Facts.optional(),
   self: z.boolean(),
 })
@@ -131,6 +132,10 @@ export type RemoveNode = z.infer<typeof RemoveNode>
 export const NodeRemoved = z.strictObject({ node: z.string(), id: z.int() })
 export type NodeRemoved = z.infer<typeof NodeRemoved>
 
+/** Vitals without what too few measurements tell. */
+export const NodeVitals = Vitals.partial({ loopDelayP99Ms: true, fsyncP99Ms: true })
+export type NodeVitals = z.infer<typeof NodeVitals>
+
 /** One member as its leader sees it. What is absent is not known. */
 export const NodeHealth = z.strictObject({
   name: z.string(),
@@ -139,7 +144,7 @@ export const NodeHealth = z.strictObject({
   leader: z.boolean(),
   /** silent: has not answered for `silentMs` */
   state: z.enum(["connected", "silent"]),
-  silentMs: z.number(),
+  silentMs: z.number().optional(),
   /** Entries that its log lacks; workers have none. */
   behind: z.int().nonnegative().optional(),
   version: z.string().optional(),
@@ -148,7 +153,7 @@ export const NodeHealth = z.strictObject({
   clockOffsetMs: z.number().optional(),
   /** Of its heartbeats to the leader and back, p99. */
   roundTripP99Ms: z.number().optional(),
-  vitals: Vitals.optional(),
+  vitals: NodeVitals.optional(),
 })
 export type NodeHealth = z.infer<typeof NodeHealth>
 
@@ -156,8 +161,8 @@ export const HealthView = z.strictObject({
   status: z.enum(["ok", "degraded", "no-leader", "joining"]),
   /** How many voters may die right now without stopping the cluster. */
   survives: z.int().nonnegative(),
-  /** Copies that an accepted run has now. */
-  copies: z.int().nonnegative(),
+  /** Copies that an accepted run has now; absent: no leader says so. */
+  copies: z.int().nonnegative().optional(),
   leader: z.string().optional(),
   term: z.int(),
   node: z.string(),
@@ -170,9 +175,9 @@ export const HealthView = z.strictObject({
   notes: z.array(z.string()),
   /** By the leader; without one, whom this node knows. */
   nodes: z.array(NodeHealth),
-  /** Measured on this node, ms. */
-  loopDelayP99Ms: z.number(),
-  fsyncP99Ms: z.number(),
+  /** Measured on this node, ms; absent: too few measurements. */
+  loopDelayP99Ms: z.number().optional(),
+  fsyncP99Ms: z.number().optional(),
   electionTimeoutMs: z.number(),
   /** Why that is longer than configured; empty when it is not. */
   electionReason: z.string(),

@@ -236,7 +236,7 @@ export class Nemesis {
         health?.leader !== undefined &&
         health.leader === first?.leader &&
         health.survives >= (voters - 1) / 2 &&
-        health.copies >= voters,
+        (health.copies ?? 0) >= voters,
     )
   }
 

@@ -59,8 +59,7 @@ function nodeColumns(paint: Paint): readonly Column<NodeView>[] {
     { title: "ROLE", value: ({ member, leader }) => (leader ? "leader" : member.role) },
     {
       title: "STATE",
-      value: ({ state, silentMs }) =>
-        state === "silent" ? `silent ${formatDuration(silentMs)}` : state,
+      value: ({ state, silentMs }) => (state === "silent" ? silentText(silentMs) : state),
       style: (text, { state }) => paint(state === "silent" ? "red" : "green", text),
     },
     { title: "OS/ARCH", value: ({ member }) => `${member.os}/${member.arch}` },
@@ -95,17 +94,20 @@ function healthText(view: HealthView, paint: Paint): string {
     joining: "yellow",
   }
   const losses = view.survives === 1 ? "1 loss" : `${view.survives} losses`
-  const copies = view.copies === 1 ? "1 copy" : `${view.copies} copies`
   const { total, answering, needed } = view.voters
   const leader =
     view.leader === undefined ? "no leader" : `leader ${view.leader} (term ${view.term})`
+  const own = [
+    view.fsyncP99Ms !== undefined && `fsync p99 ${view.fsyncP99Ms.toFixed(1)} ms`,
+    view.loopDelayP99Ms !== undefined && `loop delay p99 ${view.loopDelayP99Ms.toFixed(1)} ms`,
+    electionText(view.electionTimeoutMs, view.electionReason),
+  ]
   return [
     `${paint(colours[view.status], view.status)}: survives ${losses}`,
     `  cluster   ${view.cluster}, ${leader}`,
     `  voters    ${answering} of ${total} answer, ${needed} must`,
-    `  accepted  work has ${copies}`,
-    `  seen by   ${view.node}: fsync p99 ${view.fsyncP99Ms.toFixed(1)} ms, loop delay p99 ` +
-      `${view.loopDelayP99Ms.toFixed(1)} ms, ${electionText(view.electionTimeoutMs, view.electionReason)}`,
+    `  accepted  ${copiesText(view.copies)}`,
+    `  seen by   ${view.node}: ${own.filter(Boolean).join(", ")}`,
     ...view.nodes.map((node) => `  ${nodeText(node)}`),
     ...view.problems.map((problem) => `  ${paint("red", "!")} ${problem}`),
     ...view.notes.map((note) => `  - ${note}`),
@@ -116,14 +118,16 @@ function nodeText(node: NodeHealth): string {
   const { role, behind, clockOffsetMs, diskFreeBytes, vitals } = node
   const known: readonly (string | undefined | false)[] = [
     node.leader ? "leader" : role,
-    node.state === "silent" && `silent ${formatDuration(node.silentMs)}`,
+    node.state === "silent" && silentText(node.silentMs),
     behind !== undefined && behind > 0 && `${behind} behind`,
     node.version,
     diskFreeBytes !== undefined && `${formatBytes(diskFreeBytes)} free`,
     clockOffsetMs !== undefined && `clock ${signed(clockOffsetMs)} ms`,
     node.roundTripP99Ms !== undefined && `round trip ${node.roundTripP99Ms.toFixed(1)} ms`,
-    vitals && `loop ${vitals.loopDelayP99Ms.toFixed(1)} ms`,
-    vitals && role === "voter" && `fsync ${vitals.fsyncP99Ms.toFixed(1)} ms`,
+    vitals?.loopDelayP99Ms !== undefined && `loop ${vitals.loopDelayP99Ms.toFixed(1)} ms`,
+    vitals?.fsyncP99Ms !== undefined &&
+      role === "voter" &&
+      `fsync ${vitals.fsyncP99Ms.toFixed(1)} ms`,
     vitals && role === "voter" && electionText(vitals.electionMs, vitals.electionReason),
   ]
   return `${node.name.padEnd(9)} ${known.filter(Boolean).join(", ")}`
@@ -133,6 +137,16 @@ function nodeText(node: NodeHealth): string {
 function electionText(ms: number, reason: string): string {
   const length = ms < 1000 ? `${ms} ms` : `${Number((ms / 1000).toFixed(2))} s`
   return `election ${length}${reason === "" ? "" : ` (${reason})`}`
+}
+
+/** Without a number nobody has heard it yet, or not since the node that says so has started. */
+function silentText(silentMs: number | undefined): string {
+  return silentMs === undefined ? "silent" : `silent ${formatDuration(silentMs)}`
+}
+
+function copiesText(copies: number | undefined): string {
+  if (copies === undefined) return "work: its copies are not known without a leader"
+  return `work has ${copies === 1 ? "1 copy" : `${copies} copies`}`
 }
 
 function signed(value: number): string {

@@ -45,7 +45,7 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
     row(
       "loop-p99",
       "ms",
-      healths.map(({ loopDelayP99Ms }) => loopDelayP99Ms),
+      healths.map(({ loopDelayP99Ms = 0 }) => loopDelayP99Ms),
     ),
     row("loop-worst", "ms", worst),
     row(

@@ -19,6 +19,8 @@ interface Node {
   readonly answers?: boolean
   readonly match?: number
   readonly clockOffsetMs?: number
+  readonly roundTripP99Ms?: number
+  readonly isUnheard?: boolean
   readonly facts?: Partial<Facts>
 }
 
@@ -32,7 +34,7 @@ function assess(nodes: readonly Node[], conflicts: Record<string, string> = {}):
     return {
       member: { id: place + 1, name, role: node.role ?? "voter" } as Member,
       answers,
-      silentMs: answers ? 0 : 12_400,
+      silentMs: node.isUnheard ? undefined : answers ? 0 : 12_400,
       facts: {
         name,
         version: "1.0.0",
@@ -41,7 +43,7 @@ function assess(nodes: readonly Node[], conflicts: Record<string, string> = {}):
         ...node.facts,
       } as Facts,
       clockOffsetMs: node.clockOffsetMs ?? 0,
-      roundTripP99Ms: place === 0 ? undefined : 1.5,
+      roundTripP99Ms: place === 0 ? undefined : (node.roundTripP99Ms ?? 1.5),
     }
   })
   const inRaft = known
@@ -137,4 +139,20 @@ test("versions that differ are noted", () => {
 test("another used cluster of the name is a problem", () => {
   const { problems } = assess([{}, {}, {}], { abcdef0123456789: "n9" })
   expect(problems[0]).toMatch(/another cluster of this name.*abcdef01, node n9/)
+})
+
+test("what was not measured yet is left out: after a restart, after a transfer", () => {
+  const fresh = { vitals: { ...vitals, fsyncP99Ms: 0, loopDelayP99Ms: 0 } }
+  const [, second] = assess([{}, { facts: fresh, roundTripP99Ms: 0 }]).nodes
+  expect(second).not.toHaveProperty("roundTripP99Ms")
+  expect(second?.vitals).not.toHaveProperty("fsyncP99Ms")
+  expect(second?.vitals).not.toHaveProperty("loopDelayP99Ms")
+  expect(second?.vitals).toHaveProperty("electionMs", 500)
+})
+
+test("a member that a new leader has not heard yet is silent, for nobody knows how long", () => {
+  const health = assess([{}, {}, { answers: false, isUnheard: true }])
+  expect(health.nodes[2]).toMatchObject({ state: "silent" })
+  expect(health.nodes[2]).not.toHaveProperty("silentMs")
+  expect(health.problems).toEqual([expect.stringMatching(/^n3 \(voter\) does not answer: look/)])
 })
