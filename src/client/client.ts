@@ -30,8 +30,10 @@ export interface ClientOptions {
   readonly fetch?: typeof fetch
   /** Tries of one request; 8 unless told. */
   readonly triesMax?: number
-  /** Called before each pause between two tries of a request. */
+  /** Called before each pause between two tries of a request, and when one gets no answer for two seconds. */
   readonly onWait?: (pause: Pause) => void
+  /** Whether somebody takes connections at a URL: makes the error of a node that does not answer say more. */
+  readonly listens?: (url: string) => Promise<boolean>
   /** For tests. */
   readonly timing?: Timing
 }
@@ -98,6 +100,10 @@ export interface Client {
 }
 
 const answerLimitMs = 45_000
+/** What a node answers at once, or after it has waited for a leader for a moment. */
+const readPatienceMs = 3000
+/** A submit waits for disks and copies. */
+const submitPatienceMs = 15_000
 const breaksMax = 10
 
 const BlobAnswer = z.looseObject({ bytes: z.int(), created: z.boolean() })
@@ -115,6 +121,7 @@ export function createClient(options: ClientOptions): Client {
     timing,
     triesMax: options.triesMax ?? 8,
     onWait: options.onWait,
+    listens: options.listens,
   })
   const streams = { transport, timing, baseUrls, breaksMax }
 
@@ -123,7 +130,7 @@ export function createClient(options: ClientOptions): Client {
       checked(schema, await jsonOf(response, url), url),
     )
   const get = <T>(schema: z.ZodType<T>, path: string, { signal }: Abortable = {}): Promise<T> =>
-    json(schema, { method: "GET", path, repeatable: true, limitMs: answerLimitMs, signal })
+    json(schema, { ...reading(path), signal })
 
   return {
     async submitRun(request, { key, signal } = {}) {
@@ -131,6 +138,7 @@ export function createClient(options: ClientOptions): Client {
         ...submission(request, "/v1/runs"),
         repeatable: key !== undefined,
         limitMs: answerLimitMs,
+        ...(key !== undefined && { patienceMs: submitPatienceMs }),
         signal,
       }
       if (key !== undefined) ask.headers["idempotency-key"] = key
@@ -146,6 +154,7 @@ export function createClient(options: ClientOptions): Client {
         ...submission(request, "/v1/runs?dryRun=true"),
         repeatable: true,
         limitMs: answerLimitMs,
+        patienceMs: submitPatienceMs,
         signal,
       }),
     listRuns({ state, limit, cursor, signal } = {}) {
@@ -170,15 +179,8 @@ export function createClient(options: ClientOptions): Client {
     events: (run, { after, signal } = {}) => eventStream(run, { after, signal }, streams),
     logs: (run, query) => logStream(run, query, streams),
     bundle: (run, { signal } = {}) =>
-      transport.ask(
-        {
-          method: "GET",
-          path: `${runPath(run)}/bundle`,
-          repeatable: true,
-          limitMs: answerLimitMs,
-          signal,
-        },
-        async (response, url) => bundleOf(response, url),
+      transport.ask({ ...reading(`${runPath(run)}/bundle`), signal }, async (response, url) =>
+        bundleOf(response, url),
       ),
     putBlob: (digest, body, { signal } = {}) =>
       json(BlobAnswer, {
@@ -206,6 +208,11 @@ export function createClient(options: ClientOptions): Client {
 function submission(request: SubmitRunInput, path: string) {
   const headers: Record<string, string> = { "content-type": "application/json" }
   return { method: "POST" as const, path, headers, body: JSON.stringify(request) }
+}
+
+function reading(path: string) {
+  const limits = { limitMs: answerLimitMs, patienceMs: readPatienceMs }
+  return { method: "GET" as const, path, repeatable: true, ...limits }
 }
 
 function order(path: string, body: object) {

@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   type ErrorDetails,
   type Issue,
+  isTroupeError,
   Problem,
   TroupeError,
 } from "../schema/index.ts"
@@ -115,6 +116,32 @@ export function unreachable(
     `no troupe node answers at ${where} (${reason}); start one with \`troupe node start\``,
     { peer: where, reason },
     { cause },
+  )
+}
+
+/** A node that has a process, and no answer. `listens`: undefined where that cannot be told. */
+export function frozen(
+  url: string,
+  listens: boolean | undefined,
+): TroupeError<"ERR_PEER_UNREACHABLE"> {
+  const reason =
+    listens === false
+      ? "takes no connections and does not refuse them: its machine is off, or the way there is cut"
+      : "accepts connections but does not answer: its process is stopped, or its machine is overloaded"
+  return new TroupeError("ERR_PEER_UNREACHABLE", `${url} ${reason}`, {
+    peer: url,
+    reason: frozenReason,
+  })
+}
+
+const frozenReason = "does not answer"
+
+/** True for what frozen() made: the request may have arrived. */
+export function isFrozen(error: unknown): error is TroupeError<"ERR_PEER_UNREACHABLE"> {
+  return (
+    isTroupeError(error) &&
+    error.code === "ERR_PEER_UNREACHABLE" &&
+    error.details.reason === frozenReason
   )
 }
 

@@ -1,6 +1,6 @@
 /** One request to whichever node answers: tries the next base URL, and again later where that can do no harm. */
 import { isTroupeError, TroupeError } from "../schema/index.ts"
-import { errorOf, isRefused, reasonOf, unreachable } from "./problems.ts"
+import { errorOf, frozen, isFrozen, isRefused, reasonOf, unreachable } from "./problems.ts"
 import { backoffMs, type Timing } from "./timing.ts"
 
 export interface Ask {
@@ -13,6 +13,9 @@ export interface Ask {
   readonly repeatable: boolean
   /** Time of one try until `read` has what it wants; undefined for uploads, which take what they take. */
   readonly limitMs?: number
+  /** After so long without the beginning of an answer the node is asked whether it lives; one that does not say so at once
+   *  is given up. Undefined: only `limitMs` counts. */
+  readonly patienceMs?: number
   readonly signal?: AbortSignal | undefined
 }
 
@@ -29,14 +32,22 @@ export interface TransportOptions {
   /** Tries of one request, over all base URLs. */
   readonly triesMax: number
   readonly onWait: ((pause: Pause) => void) | undefined
+  /** Whether somebody takes connections at a URL, where the runtime can tell. */
+  readonly listens: ((url: string) => Promise<boolean>) | undefined
 }
 
-/** Between two tries of one request. */
+/** Between two tries of one request, or in the middle of one that takes long. */
 export interface Pause {
-  /** Why the last try failed. */
+  /** Why the last try failed, or what is waited for. */
   readonly reason: string
-  readonly waitMs: number
+  /** Until the next try; undefined: the request is under way. */
+  readonly waitMs: number | undefined
 }
+
+/** Without an answer for so long the caller is told what it waits for. */
+const tellAfterMs = 2000
+/** A node that lives says so within this: it takes no disk, no leader and no lock. */
+const livesMs = 2000
 
 /** A node may ask for a long pause; no one waits longer than this for it. */
 const retryAfterMaxMs = 5000
@@ -69,8 +80,10 @@ export function createTransport(options: TransportOptions): Transport {
         ? undefined
         : setTimeout(() => limit.abort(timedOut(ask, url)), ask.limitMs)
     const signal = ask.signal ? AbortSignal.any([ask.signal, limit.signal]) : limit.signal
+    const begun = watch(ask, base, limit)
     try {
       const response = await options.fetch(url, init(ask, signal, options.token))
+      begun()
       wasReached = true
       if (response.ok) return await read(response, url)
       const error = errorOf(await bodyOf(response), { status: response.status, url })
@@ -84,6 +97,51 @@ export function createTransport(options: TransportOptions): Transport {
     } finally {
       // A stream goes on after this, and only its own signal ends it.
       clearTimeout(timer)
+      begun()
+    }
+  }
+
+  /** Until the beginning of an answer: tells what is waited for, and gives up a node that does not live. */
+  const watch = (ask: Ask, base: string, limit: AbortController): (() => void) => {
+    const end = new AbortController()
+    const { signal } = end
+    const after = (ms: number, work: () => void): void => {
+      // Ended in time: nothing was to be told.
+      options.timing.sleep(ms, signal).then(work, () => undefined)
+    }
+    if (ask.limitMs !== undefined) {
+      after(tellAfterMs, () => {
+        if (signal.aborted) return
+        options.onWait?.({ reason: `no answer from ${base} yet`, waitMs: undefined })
+      })
+    }
+    if (ask.patienceMs !== undefined) {
+      after(ask.patienceMs, () => {
+        void isAlive(base, signal).then(async (alive) => {
+          if (alive || signal.aborted) return
+          const listens = await options.listens?.(base).catch(() => false)
+          limit.abort(frozen(base, listens))
+        })
+      })
+    }
+    return () => end.abort()
+  }
+
+  const isAlive = async (base: string, ended: AbortSignal): Promise<boolean> => {
+    const late = new AbortController()
+    const lateness = options.timing.sleep(livesMs, AbortSignal.any([ended, late.signal]))
+    const asking = new AbortController()
+    const answer = options.fetch(`${base}/livez`, { signal: asking.signal })
+    try {
+      return await Promise.race([answer.then(() => true), lateness.then(() => false)])
+    } catch {
+      // Refused, or broken: what was asked before will break too, and says why.
+      return true
+    } finally {
+      late.abort()
+      lateness.catch(() => undefined)
+      asking.abort()
+      answer.then(async (response) => await response.body?.cancel()).catch(() => undefined)
     }
   }
 
@@ -102,7 +160,7 @@ export function createTransport(options: TransportOptions): Transport {
           // Where nobody listens nothing was asked: the next URL is not a second request.
           if (isFirstRound && (refused || ask.repeatable)) continue
           // Nobody anywhere, and there never was: that will not pass by waiting.
-          const isHopeless = refused && !wasReached
+          const isHopeless = (refused || isFrozen(error.cause)) && !wasReached
           if (isHopeless || !ask.repeatable || tries >= options.triesMax) {
             throw final(error, ask, options.baseUrls)
           }
@@ -119,6 +177,7 @@ export function createTransport(options: TransportOptions): Transport {
 /** What the caller learns after the last try. */
 function final(failed: TryFailed, ask: Ask, urls: readonly string[]): TroupeError {
   const { cause } = failed
+  if (isFrozen(cause) && (ask.method === "GET" || ask.repeatable)) return cause
   const isTimeout = isTroupeError(cause) && cause.code === "ERR_TIMEOUT"
   if (isTroupeError(cause) && !(isTimeout && ask.method !== "GET")) return cause
   if (ask.method === "GET" || isRefused(cause)) return unreachable(urls, cause)

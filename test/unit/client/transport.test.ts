@@ -3,7 +3,8 @@ import { expect, test } from "vitest"
 import type { Timing } from "../../../src/client/timing.ts"
 import { type Ask, createTransport, type Transport } from "../../../src/client/transport.ts"
 
-type Reply = "refused" | "reset" | number
+/** never: the connection stands, and nothing comes. */
+type Reply = "refused" | "reset" | "never" | number
 
 interface Scripted {
   readonly transport: Transport
@@ -16,11 +17,19 @@ function scripted(baseUrls: string[], replies: Reply[], retryAfter = "0"): Scrip
   const asked: string[] = []
   const slept: number[] = []
   const waits: string[] = []
+  let froze = Promise.withResolvers<void>()
+  const frozenOr = async (signal: AbortSignal): Promise<void> => {
+    const ended = Promise.withResolvers<void>()
+    signal.addEventListener("abort", () => ended.reject(new Error("ended")))
+    await Promise.race([froze.promise, ended.promise])
+  }
   const timing: Timing = {
     random: () => 0,
     now: () => 0,
-    sleep: async (ms) => {
-      slept.push(ms)
+    sleep: async (ms, signal) => {
+      // Waits beside a request end with it, unless it is frozen: then they are over at once.
+      if (signal) await frozenOr(signal)
+      else slept.push(ms)
     },
   }
   const transport = createTransport({
@@ -28,10 +37,21 @@ function scripted(baseUrls: string[], replies: Reply[], retryAfter = "0"): Scrip
     token: undefined,
     timing,
     triesMax: 4,
+    listens: async () => true,
     onWait: ({ reason, waitMs }) => waits.push(`${reason} (${waitMs} ms)`),
-    fetch: async (input) => {
+    fetch: async (input, init) => {
       asked.push(new URL(input instanceof Request ? input.url : input).host)
       const reply = replies.shift() ?? "refused"
+      if (reply === "never") {
+        const { signal } = init ?? {}
+        const aborted = Promise.withResolvers<never>()
+        signal?.addEventListener("abort", () => {
+          froze = Promise.withResolvers()
+          aborted.reject(signal.reason)
+        })
+        froze.resolve()
+        return await aborted.promise
+      }
       if (typeof reply === "number") {
         const code = reply === 503 ? "ERR_NO_LEADER" : "ERR_RUN_NOT_FOUND"
         const problem = { type: "t", title: "T", status: reply, code }
@@ -126,6 +146,27 @@ test("each pause is told, with why and how long", async () => {
   expect(await transport.ask(read, status)).toBe(200)
   expect(slept).toEqual([2000, 2000])
   expect(waits).toEqual(["T (2000 ms)", "T (2000 ms)"])
+})
+
+const patient: Ask = { ...read, patienceMs: 3000, limitMs: 45_000 }
+
+test("a node that takes connections and says nothing is given up, with its name", async () => {
+  const { transport, asked, waits } = scripted(["http://a"], ["never", "never"])
+  await expect(transport.ask(patient, status)).rejects.toMatchObject({
+    code: "ERR_PEER_UNREACHABLE",
+    message: expect.stringMatching(/^http:\/\/a accepts connections but does not answer/),
+  })
+  // The request, and whether it lives.
+  expect(asked).toEqual(["a", "a"])
+  expect(waits).toEqual(["no answer from http://a yet (undefined ms)"])
+})
+
+test("the next base URL is asked where one says nothing, also for a submit with a key", async () => {
+  for (const ask of [patient, { ...patient, method: "POST" as const }]) {
+    const { transport, asked } = scripted(["http://a", "http://b"], ["never", "never", 200])
+    expect(await transport.ask(ask, status)).toBe(200)
+    expect(asked).toEqual(["a", "a", "b"])
+  }
 })
 
 test("aborting is the caller's own reason and ends the tries", async () => {
