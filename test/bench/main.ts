@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { loadavg, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { numberFrom, runAsProcess, UsageError, wholeNumber } from "../support/command-line.ts"
 import { onLoopback } from "./bench-hosts.ts"
 import { calibrate } from "./calibration.ts"
 import type { Bench, Figure } from "./figure.ts"
@@ -40,31 +41,26 @@ const figures: readonly Figure[] = [
 ]
 const inside = "TROUPE_BENCH_INSIDE"
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    list: { type: "boolean", default: false },
-    n: { type: "string" },
-    seconds: { type: "string", default: "45" },
-    profile: { type: "string" },
-  },
-})
+const usage = `npm run bench -- [NAME…] [--list] [--n N] [--seconds S] [--profile DIR]
+  each figure (all, unless named), a JSON line each; --list tells their names
+  exit 0: measured; 1: not; 2: wrong arguments`
+
+interface Asked {
+  readonly figures: readonly Figure[]
+  readonly n: number | undefined
+  readonly seconds: number
+  readonly profile: string | undefined
+}
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-function positive(name: string, text: string): number {
-  const value = Number(text)
-  if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a positive number`)
-  return value
-}
-
-function chosen(): readonly Figure[] {
-  if (positionals.length === 0) return figures
-  return positionals.map((name) => {
+function chosen(names: readonly string[]): readonly Figure[] {
+  if (names.length === 0) return figures
+  return names.map((name) => {
     const found = figures.find((figure) => figure.name === name)
-    if (!found) throw new Error(`there is no figure '${name}'; --list shows them`)
+    if (!found) throw new UsageError(`there is no figure '${name}'; --list shows them`)
     return found
   })
 }
@@ -84,9 +80,9 @@ async function runInside(): Promise<number> {
   return code ?? 1
 }
 
-async function main(asked: readonly Figure[]): Promise<void> {
+async function measure(asked: Asked): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "troupe-bench-"))
-  const profiles = values.profile === undefined ? undefined : resolve(values.profile)
+  const profiles = asked.profile === undefined ? undefined : resolve(asked.profile)
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
   const ends: (() => Promise<void> | void)[] = []
   const cleanUp = async (): Promise<void> => {
@@ -104,13 +100,13 @@ async function main(asked: readonly Figure[]): Promise<void> {
   try {
     const bench: Bench = {
       program: buildProgram(directory, profiles),
-      n: values.n === undefined ? undefined : Math.ceil(positive("n", values.n)),
-      seconds: positive("seconds", values.seconds),
+      n: asked.n,
+      seconds: asked.seconds,
       say,
       onEnd: (end) => void ends.push(end),
     }
     if (onLoopback) say("the nodes share one loopback: no host can be made here")
-    for (const figure of asked) {
+    for (const figure of asked.figures) {
       say(`${figure.name}: ${figure.about}`)
       rows.push(...(await one(bench, figure)))
       await cleanUp()
@@ -135,13 +131,28 @@ async function one(bench: Bench, figure: Figure): Promise<readonly Row[]> {
   return rows
 }
 
-if (values.list) {
-  for (const { name, about } of figures) process.stdout.write(`${name.padEnd(16)} ${about}\n`)
-} else {
-  const asked = chosen()
-  if (process.platform === "linux" && process.env[inside] === undefined) {
-    process.exitCode = await runInside()
-  } else {
-    await main(asked)
+await runAsProcess(usage, async (args) => {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      list: { type: "boolean", default: false },
+      n: { type: "string" },
+      seconds: { type: "string", default: "45" },
+      profile: { type: "string" },
+    },
+  })
+  const asked: Asked = {
+    figures: chosen(positionals),
+    n: values.n === undefined ? undefined : wholeNumber("n", values.n, { min: 1 }),
+    seconds: numberFrom("seconds", values.seconds, { min: 0.001 }),
+    profile: values.profile,
   }
-}
+  if (values.list) {
+    for (const { name, about } of figures) process.stdout.write(`${name.padEnd(16)} ${about}\n`)
+    return 0
+  }
+  if (process.platform === "linux" && process.env[inside] === undefined) return await runInside()
+  await measure(asked)
+  return 0
+})

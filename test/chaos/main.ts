@@ -3,10 +3,11 @@
  * [--keep]`: hurts a real cluster and checks what its clients were told; exit 1 when that cannot be true.
  * `--look DIR` judges a record again.
  */
-import { rmSync } from "node:fs"
+import { existsSync, rmSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { hasHosts } from "../e2e/hosts.ts"
+import { numberFrom, runAsProcess, UsageError, wholeNumber } from "../support/command-line.ts"
 import { runChaos } from "./chaos.ts"
 import { judge, paintAll } from "./judge.ts"
 import { describe } from "./describe.ts"
@@ -19,7 +20,9 @@ function isKind(name: string): name is FaultKind {
 }
 
 function look(directory: string): number {
-  const records = readRecords(join(directory, "record.jsonl"))
+  const file = join(directory, "record.jsonl")
+  if (!existsSync(file)) throw new UsageError(`there is no ${file}`)
+  const records = readRecords(file)
   const judgement = judge(records)
   const { faults } = judgement
   console.log(describe({ judgement }))
@@ -28,8 +31,16 @@ function look(directory: string): number {
   return faults.length === 0 ? 0 : 1
 }
 
-async function main(): Promise<number> {
+const usage = `npm run chaos -- [--seed S] [--minutes M] [--nodes 3|5|7] [--faults ${faultKinds.join()}]
+    [--commit REF] [--plant ${Object.keys(planted).join("|")}] [--out DIR] [--keep]
+  hurts a real cluster for M minutes (2) and checks what its clients were told
+npm run chaos -- --look DIR
+  judges a record again
+  exit 0: it can be true; 1: it cannot; 2: wrong arguments`
+
+await runAsProcess(usage, async (args) => {
   const { values } = parseArgs({
+    args: [...args],
     options: {
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
       minutes: { type: "string", default: "2" },
@@ -43,34 +54,32 @@ async function main(): Promise<number> {
     },
   })
   if (values.look !== undefined) return look(values.look)
-  const [seed, minutes, nodes] = [values.seed, values.minutes, values.nodes].map(Number)
-  const wanted = values.faults.split(",")
-  if (!Number.isInteger(seed) || !(minutes! > 0) || ![3, 5, 7].includes(nodes!)) {
-    console.error("--seed is a whole number, --minutes above 0, --nodes 3, 5 or 7")
-    return 2
-  }
+  const seed = wholeNumber("seed", values.seed, { min: 0 })
+  const minutes = numberFrom("minutes", values.minutes, { min: 0 })
+  const nodes = wholeNumber("nodes", values.nodes, { min: 3, max: 7 })
+  if (minutes === 0) throw new UsageError("--minutes is above 0")
+  if (nodes % 2 === 0) throw new UsageError("--nodes is 3, 5 or 7")
   const bug = values.plant === undefined ? undefined : planted[values.plant]
-  if (values.plant !== undefined && !bug) {
-    console.error(`no such bug: ${values.plant}; there are ${Object.keys(planted).join()}`)
-    return 2
-  }
+  if (values.plant !== undefined && !bug) throw new UsageError(`no such bug: ${values.plant}`)
+  const wanted = values.faults.split(",")
   const unknown = wanted.filter((name) => !isKind(name))
-  if (unknown.length > 0) {
-    console.error(`no such fault: ${unknown.join()}; there are ${faultKinds.join()}`)
-    return 2
-  }
+  if (unknown.length > 0) throw new UsageError(`no such fault: ${unknown.join()}`)
   if (!hasHosts) {
     console.error("no network namespaces here: nothing to try. Run it by: npm run chaos")
     return 0
   }
   const { kinds, lack } = possibleFaults(wanted.filter(isKind))
   for (const line of lack) console.error(line)
+  if (kinds.length === 0) {
+    console.error("none of the wanted faults can be made here")
+    return 2
+  }
   const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-")
   const directory = resolve(values.out ?? `runs/chaos-${stamp}-seed-${seed}`)
   const result = await runChaos({
-    seed: seed!,
-    ms: minutes! * 60_000,
-    nodes: nodes!,
+    seed,
+    ms: minutes * 60_000,
+    nodes,
     kinds,
     directory,
     commit: values.commit,
@@ -93,6 +102,4 @@ async function main(): Promise<number> {
     `again: npm run chaos -- --seed ${seed} --minutes ${minutes} --nodes ${nodes} --faults ${kinds.join()}${plant}`,
   )
   return 1
-}
-
-process.exitCode = await main()
+})

@@ -5,26 +5,28 @@
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { runAsProcess, UsageError, wholeNumber } from "../support/command-line.ts"
 import { checkDirectory } from "./check-directory.ts"
 
-function main(): number {
+const usage = `npm run lincheck -- [directory or file] [--work N]
+  a verdict for each history; --work: how many steps one may take to judge
+  exit 0: all as labelled; 1: bad, or against a label; 2: unreadable, none there, or wrong arguments; 3: undecided`
+
+await runAsProcess(usage, (args) => {
   const { values, positionals } = parseArgs({
+    args: [...args],
     options: { work: { type: "string" } },
     allowPositionals: true,
   })
-  const workMax = values.work === undefined ? undefined : Number(values.work)
-  if (positionals.length > 1 || (workMax !== undefined && !(workMax >= 1))) {
-    console.error("usage: npm run lincheck -- [directory or file] [--work N]")
-    return 2
-  }
-  const path = resolve(positionals[0] ?? "../shared/testdata/linearizability")
+  const limit =
+    values.work === undefined ? {} : { workMax: wholeNumber("work", values.work, { min: 1 }) }
+  const [asked] = positionals
+  if (positionals.length > 1) throw new UsageError("one directory or file at a time")
+  const path = resolve(asked ?? "../shared/testdata/linearizability")
   if (!existsSync(path)) {
-    const isAsked = positionals[0] !== undefined
-    console.log(`${isAsked ? "error" : "skipped"}: there is no ${path}`)
-    return isAsked ? 2 : 0
+    if (asked !== undefined) throw new UsageError(`there is no ${path}`)
+    console.log(`skipped: there is no ${path}`)
+    return 0
   }
-  const limit = workMax === undefined ? {} : { workMax }
   return checkDirectory(path, { ...limit, print: console.log, now: () => performance.now() })
-}
-
-process.exitCode = main()
+})

@@ -1,6 +1,7 @@
 /** `npm run mutants -- [B-05 …] [--list] [--sim SEEDS]`: plants each bug in a copy of the sources; exit 1 when the tests
  *  let one live. `--sim`: tells also which bugs of the core the raft simulation alone finds within so many seeds. */
 import { parseArgs } from "node:util"
+import { runAsProcess, UsageError, wholeNumber } from "../support/command-line.ts"
 import { mutants } from "./bank.ts"
 import { type Outcome, runSimulation, runTests } from "./check.ts"
 import type { Mutant } from "./mutant.ts"
@@ -55,27 +56,33 @@ async function huntAll(
   return killed
 }
 
-function wantedOf(names: readonly string[]): readonly Mutant[] {
-  if (names.length === 0) return mutants
-  return mutants.filter(({ id }) =>
-    names.some((name) => id.replace(/[a-z]$/, "") === name || id === name),
-  )
+function isCalled(id: string, name: string): boolean {
+  return id.replace(/[a-z]$/, "") === name || id === name
 }
 
-async function main(): Promise<number> {
+function wantedOf(names: readonly string[]): readonly Mutant[] {
+  const unknown = names.filter((name) => !mutants.some(({ id }) => isCalled(id, name)))
+  if (unknown.length > 0) throw new UsageError(`no such bug: ${unknown.join(", ")}`)
+  if (names.length === 0) return mutants
+  return mutants.filter(({ id }) => names.some((name) => isCalled(id, name)))
+}
+
+const usage = `npm run mutants -- [B-05 B-20c …] [--list] [--sim SEEDS]
+  plants each bug (all, unless named) in a copy of the sources and runs the tests that are for it;
+  --sim: tells, too, which bugs of the core the raft simulation finds within so many seeds
+  exit 0: all killed; 1: one lives; 2: wrong arguments, or tests that fail without any bug`
+
+await runAsProcess(usage, async (args) => {
   const { values, positionals } = parseArgs({
+    args: [...args],
     options: {
       list: { type: "boolean", default: false },
       sim: { type: "string", default: "0" },
     },
     allowPositionals: true,
   })
-  const seeds = Number(values.sim)
+  const seeds = wholeNumber("sim", values.sim, { min: 0 })
   const wanted = wantedOf(positionals)
-  if (wanted.length === 0 || !Number.isInteger(seeds)) {
-    console.error("name bugs as B-05 or B-20c; --sim takes a number of seeds")
-    return 2
-  }
   if (values.list) {
     for (const { id, what, file, tests } of wanted) row(id, what, file, tests.join(" "))
     return 0
@@ -94,6 +101,4 @@ async function main(): Promise<number> {
   } finally {
     await scratch.remove()
   }
-}
-
-process.exitCode = await main()
+})

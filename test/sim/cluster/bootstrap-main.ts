@@ -1,34 +1,44 @@
 /** `node test/sim/cluster/bootstrap-main.ts [--seed S] [--seeds K] [--trace]`: K beginnings from seed S on; exit 1 when one breaks. */
 import { parseArgs } from "node:util"
+import { runAsProcess, seedRange } from "../../support/command-line.ts"
 import { runBootstrap } from "./bootstrap.ts"
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: "1" },
-    seeds: { type: "string", default: "100" },
-    trace: { type: "boolean", default: false },
-    "keep-going": { type: "boolean", default: false },
-  },
-})
-const first = Number(values.seed)
-const count = Number(values.seeds)
-const sums = { held: 0, accepted: 0, apart: 0 }
-for (let seed = first; seed < first + count; seed++) {
-  const result = await runBootstrap({
-    seed,
-    ...(values.trace && { onLine: (line: string) => console.log(line) }),
+const usage = `node test/sim/cluster/bootstrap-main.ts [--seed S] [--seeds K] [--trace] [--keep-going]
+  K beginnings (100) from seed S (1) on
+  exit 0: all hold; 1: one breaks, or nothing was tried; 2: wrong arguments`
+
+await runAsProcess(usage, async (args) => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seed: { type: "string", default: "1" },
+      seeds: { type: "string", default: "100" },
+      trace: { type: "boolean", default: false },
+      "keep-going": { type: "boolean", default: false },
+    },
   })
-  if (result.failure !== undefined) {
-    console.error(result.failure)
-    console.error(`again: node test/sim/cluster/bootstrap-main.ts --seed ${seed} --seeds 1`)
-    process.exitCode = 1
-    if (!values["keep-going"]) break
-    continue
+  const { first, count } = seedRange(values)
+  const sums = { held: 0, accepted: 0, apart: 0 }
+  let failed = 0
+  for (let seed = first; seed < first + count; seed++) {
+    const result = await runBootstrap({
+      seed,
+      ...(values.trace && { onLine: (line: string) => console.log(line) }),
+    })
+    if (result.failure !== undefined) {
+      console.error(result.failure)
+      console.error(`again: node test/sim/cluster/bootstrap-main.ts --seed ${seed} --seeds 1`)
+      failed++
+      if (!values["keep-going"]) break
+      continue
+    }
+    sums.held++
+    sums.accepted += result.accepted
+    if (result.clusters > 1) sums.apart++
   }
-  sums.held++
-  sums.accepted += result.accepted
-  if (result.clusters > 1) sums.apart++
-}
-console.log(
-  `${sums.held} of ${count} beginnings hold: ${sums.accepted} runs accepted, ${sums.apart} worlds with several used clusters`,
-)
+  console.log(
+    `${sums.held} of ${count} beginnings hold: ${sums.accepted} runs accepted, ${sums.apart} worlds with several used clusters`,
+  )
+  if (sums.accepted === 0) console.error("no run was accepted in any world: this shows nothing")
+  return failed === 0 && sums.accepted > 0 ? 0 : 1
+})
