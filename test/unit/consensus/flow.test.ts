@@ -307,7 +307,7 @@ function weighing(index: number, weight: number): Entry {
 }
 
 /** Indices that were handed out to be applied, batch by batch. */
-function handedOut(member: Member): number[][] {
+function batches(member: Member): number[][] {
   return member.held.map(({ entries = [] }) => entries.map(({ index }) => index))
 }
 
@@ -318,10 +318,10 @@ test("C-18: what weighs exactly the limit fills it: nothing more is handed out u
   const first = [weighing(2, 48), weighing(3, 48)]
   member.step({ ...append, index: 1, entries: first, commit: 3 })
   member.step({ ...append, index: 3, entries: [weighing(4, 48)], commit: 4 })
-  expect(handedOut(member)).toEqual([[2, 3]])
+  expect(batches(member)).toEqual([[2, 3]])
   member.work(member.held[0]!)
   member.settle()
-  expect(handedOut(member)).toEqual([[2, 3], [4]])
+  expect(batches(member)).toEqual([[2, 3], [4]])
 })
 
 test("C-18: also when it is what remains of more", () => {
@@ -332,11 +332,11 @@ test("C-18: also when it is what remains of more", () => {
   // One entry always goes, however heavy.
   member.step({ ...append, index: 2, entries: [weighing(3, 96)], commit: 3 })
   member.step({ ...append, index: 3, entries: [weighing(4, 48)], commit: 4 })
-  expect(handedOut(member)).toEqual([[2], [3]])
+  expect(batches(member)).toEqual([[2], [3]])
   member.work(member.held[0]!)
   member.settle()
-  expect(handedOut(member)).toEqual([[2], [3]])
+  expect(batches(member)).toEqual([[2], [3]])
   member.work(member.held[1]!)
   member.settle()
-  expect(handedOut(member)).toEqual([[2], [3], [4]])
+  expect(batches(member)).toEqual([[2], [3], [4]])
 })

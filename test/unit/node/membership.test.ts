@@ -232,7 +232,7 @@ test("a voter that was replaced comes back as a worker, answers calls and runs t
   expect(victim.keeper.starts.map(({ task }) => task)).toEqual(["only"])
 })
 
-test("a worker that slept while everybody changed is let in by the leader it never heard of", async () => {
+test("C-40: a worker that slept while everybody changed is let in by the leader it never heard of", async () => {
   const world = new World({ seed: 4 })
   const founder = world.add({ number: 1 })
   const sleeper = world.add({ number: 4, seeds: [1], voter: "never" })
@@ -256,7 +256,7 @@ test("a worker that slept while everybody changed is let in by the leader it nev
   expect(status.entryNode).toBe(sleeper.name)
 })
 
-test("a replaced voter comes back under a leader it never heard of", async () => {
+test("C-40: a replaced voter comes back under a leader it never heard of", async () => {
   const world = new World({ seed: 6 })
   const timing = { replaceVoterMs: 3000 }
   for (const number of [1, 2, 3]) {

@@ -229,7 +229,7 @@ test("state time never goes back", () => {
   expect(readSession(log.tables, 1)!.at).toBe(500)
 })
 
-test("only a worker whose session is lost can be removed, and its id is not used again", () => {
+test("C-38: ids are never reused: only a worker whose session is lost can be removed, and its id goes with it", () => {
   const log = new Log().found()
   const [admitted] = log.admit("b").results
   const id = admitted!.ok ? admitted!.id! : 0

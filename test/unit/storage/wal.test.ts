@@ -95,7 +95,7 @@ test("a log of another member is refused", () => {
   expect(() => open(disk, { clusterId: "other", memberId: 7 })).toThrow(/of cluster cluster, not/)
 })
 
-describe("damage", () => {
+describe("C-25: torn or damaged", () => {
   const end = open(sample()).groups.at(-1)!.offset + lastFrameBytes
 
   test("any flipped bit of what was written is found, with its file", () => {
