@@ -261,6 +261,11 @@ test.each<[string, Seen[], string]>([
     [voter(1), voter(2), voter(3, { silent: minutes }), standby(4, { silent: 300 })],
     "",
   ],
+  [
+    "nor does a leader that is no voter itself demote the only two: nobody would be left to vote",
+    [worker(1, { unknown: true }), voter(2), voter(3)],
+    "",
+  ],
 ])("%s", (_title, seen, expected) => {
   expect(steps(planVoters(input(seen)))).toBe(expected)
 })
