@@ -1,5 +1,6 @@
 /** `troupe cluster recover` over a real data directory: looked at first, changed only when told to. */
 import { randomBytes } from "node:crypto"
+import { join } from "node:path"
 import {
   type InspectedReplica,
   inspectReplica,
@@ -17,6 +18,7 @@ import {
   createSnapshotStore,
   createTableStore,
   finishRecovery,
+  hasKey,
   lockDirectory,
   stageRecovery,
 } from "../storage/index.ts"
@@ -26,8 +28,10 @@ export interface Recovery {
   readonly name: string
   readonly position: ReplicaPosition
   readonly members: readonly Member[]
-  /** APIs of other nodes, as they said when they were last heard. */
-  readonly apis: readonly string[]
+  /** Nobody else votes: this node needs no recovery. */
+  readonly isOnlyVoter: boolean
+  /** APIs of other nodes by name, as they said when they were last heard. */
+  readonly apis: Readonly<Record<string, string>>
   /** Makes the new incarnation; answers its cluster id. */
   recover(): Promise<string>
   /** Lets go of the directory. */
@@ -40,6 +44,11 @@ export async function openRecovery(directory: string, logger: Logger): Promise<R
   try {
     const identityStore = createIdentityStore({ directory })
     const { identity, foreign } = await identityStore.open()
+    if (!(await hasKey(directory))) {
+      throw refusal(
+        `the key of this node is gone (${join(directory, "identity")}): put that directory back, or recover another node`,
+      )
+    }
     if (foreign) {
       throw refusal("this directory was copied from another machine or place: a copy never votes")
     }
@@ -49,6 +58,7 @@ export async function openRecovery(directory: string, logger: Logger): Promise<R
       name,
       position: inspected.position,
       members: inspected.members,
+      isOnlyVoter: inspected.isOnlyVoter,
       apis,
       async recover() {
         const staged = await stageRecovery(directory)
@@ -95,7 +105,7 @@ async function inspect(what: {
   readonly directory: string
   readonly identity: Identity | undefined
   readonly logger: Logger
-}): Promise<{ inspected: InspectedReplica; name: string; apis: readonly string[] }> {
+}): Promise<{ inspected: InspectedReplica; name: string; apis: Readonly<Record<string, string>> }> {
   const { directory, identity, logger } = what
   const { replicaOf, apis } = await readLocal(directory)
   if (!identity || identity.memberId === 0 || replicaOf === undefined) {
@@ -115,12 +125,12 @@ async function inspect(what: {
 
 async function readLocal(
   directory: string,
-): Promise<{ replicaOf: string | undefined; apis: readonly string[] }> {
+): Promise<{ replicaOf: string | undefined; apis: Readonly<Record<string, string>> }> {
   const local = createLocalStore({ directory })
   await local.open()
   try {
     const replicaOf = (await local.get("replica")) as string | undefined
-    const apis = Object.values(((await local.get("apis")) ?? {}) as Record<string, string>)
+    const apis = ((await local.get("apis")) ?? {}) as Record<string, string>
     return { replicaOf, apis }
   } finally {
     await local.close()

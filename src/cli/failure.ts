@@ -33,7 +33,6 @@ const remedies: Partial<Record<ErrorCode, string>> = {
   ERR_RUN_NOT_FOUND: "see: troupe runs list",
   ERR_NODE_NOT_FOUND: "see: troupe cluster list",
   ERR_RUN_NOT_FINISHED: "wait for it: troupe runs wait RUN",
-  ERR_STORAGE: "is there space on the disk, and may this user write there?",
 }
 
 export function exitCodeOf(error: unknown): number {
@@ -103,7 +102,16 @@ function remedyOf(error: AnyTroupeError): string | undefined {
   if (error.code === "ERR_NODE_NOT_FOUND" && error.details.nearest !== undefined) {
     return `did you mean ${error.details.nearest}? See: troupe cluster list`
   }
+  if (error.code === "ERR_STORAGE") return storageRemedyOf(error.details.reason)
   return remedies[error.code]
+}
+
+/** Only what the system refused has its remedy outside; the rest says in its message what to do. */
+function storageRemedyOf(reason: string): string | undefined {
+  if (/\b(ENOSPC|EDQUOT)\b/.test(reason)) return "make room on that disk"
+  if (/\b(EACCES|EPERM|EROFS)\b/.test(reason)) return "may this user write there?"
+  if (/\bEIO\b/.test(reason)) return "look at that disk: it fails"
+  return undefined
 }
 
 function stackOf(error: unknown): string {

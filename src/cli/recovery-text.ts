@@ -14,12 +14,37 @@ export interface Copy {
   readonly commit: number
   /** The node runs and follows this leader. */
   readonly leader?: string | undefined
+  /** Nobody else votes with it: its node elects itself. */
+  readonly isOnlyVoter?: boolean
 }
 
 /** Somebody who was asked and has no copy to show. */
 export interface Unreached {
   readonly where: string
   readonly reason: string
+  /** Whose address it is, where that is known. */
+  readonly node?: string | undefined
+  /** It said so: nothing of this cluster is lost with it. */
+  readonly hasNothing?: boolean
+}
+
+/** One copy of each node. Who has shown one in any way is not missed at the other addresses that were tried. */
+export function sortOut(
+  answers: readonly (Copy | Unreached)[],
+  own: Copy,
+): { readonly others: readonly Copy[]; readonly unreached: readonly Unreached[] } {
+  const others = new Map<string, Copy>()
+  const unreached: Unreached[] = []
+  for (const answer of answers) {
+    if ("reason" in answer) unreached.push(answer)
+    // One that runs says more than its files did.
+    else if (answer.node !== own.node && others.get(answer.node)?.leader === undefined) {
+      others.set(answer.node, answer)
+    }
+  }
+  const isMissed = ({ node }: Unreached): boolean =>
+    node === undefined || (node !== own.node && !others.has(node))
+  return { others: [...others.values()], unreached: unreached.filter(isMissed) }
 }
 
 export const copyColumns: readonly Column<Copy>[] = [
@@ -65,6 +90,12 @@ export function refusalOf(
       remedy: "start this node; it puts its old files aside and joins as a new member",
     }
   }
+  if (own.isOnlyVoter) {
+    return {
+      reason: `${own.node} is the only voter of its cluster: it needs no recovery`,
+      remedy: "start it: troupe node start. It leads alone, and the others join",
+    }
+  }
   const [newest] = same
     .filter((one) => isAhead(one, own))
     .toSorted((a, b) => (isAhead(a, b) ? -1 : 1))
@@ -95,7 +126,7 @@ export function consequences(
   for (const { node, lastIndex } of newer) {
     lines.push(`What ${node} has and this node lacks is LOST: entries up to ${lastIndex}.`)
   }
-  if (seen.unreached.length > 0) {
+  if (seen.unreached.some(({ hasNothing }) => hasNothing !== true)) {
     lines.push(
       "Nobody knows whether those who did not answer hold more. What only they had accepted is lost.",
     )

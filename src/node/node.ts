@@ -144,6 +144,14 @@ class Node implements TroupeNode {
   async start(): Promise<void> {
     const { mesh, identity, local, keeper, transfer, clock } = this.#parts
     const opened = await identity.open()
+    if (opened.foreign && opened.identity && opened.identity.peerId !== mesh.peerId) {
+      throw new TroupeError(
+        "ERR_STORAGE",
+        "the key of this node (identity/ in its data directory) is gone or was replaced, and a member is known by its key. " +
+          "Put identity/ back as it was, or start with an empty --data directory; it joins as a new member",
+        { path: "identity", reason: "another key than its member's" },
+      )
+    }
     if (opened.foreign) {
       throw new TroupeError(
         "ERR_STORAGE",

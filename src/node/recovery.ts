@@ -29,6 +29,8 @@ export interface InspectedReplica {
   /** Everything in the log applied, committed or not: an entry that was accepted may not be known as such here. */
   readonly tables: Tables
   readonly members: readonly Member[]
+  /** Nobody else votes, and nothing in the log changes that: started again, it leads alone. */
+  readonly isOnlyVoter: boolean
 }
 
 /** The new incarnation's numbers begin this much later, so that no run id, fence or member id is given twice, not even
@@ -55,7 +57,8 @@ export async function inspectReplica(
     const reason = "the tables are ahead of the log: entries that were durable are gone"
     throw new TroupeError("ERR_LOG_CORRUPT", reason, { file: "raft/wal", offset: 0, reason })
   }
-  for (const entry of log.entries) if (entry.index > applied) applyEntry(tables, entry)
+  const unapplied = log.entries.filter((entry) => entry.index > applied)
+  for (const entry of unapplied) applyEntry(tables, entry)
   if (!readCluster(tables)) {
     const reason = "this replica has received nothing yet: recover another one"
     throw new TroupeError("ERR_CONFLICT", reason, { reason })
@@ -68,7 +71,18 @@ export async function inspectReplica(
     lastIndex: last.index,
     commit: Math.max(log.hardState.commit, applied),
   }
-  return { position, tables, members: readMembers(tables) }
+  // Applied is committed; a change of members that is not yet applied may need others to be decided.
+  const { voters = [], votersOutgoing = [] } = mark?.confState ?? {}
+  const isAlone = voters.length === 1 && voters[0] === memberId && votersOutgoing.length === 0
+  const isOnlyVoter = isAlone && !unapplied.some(changesVoters)
+  return { position, tables, members: readMembers(tables), isOnlyVoter }
+}
+
+/** Who is only let in, or learns, has no say yet. */
+function changesVoters(entry: Entry): boolean {
+  if (entry.type === "EntryNormal") return false
+  const { changes } = decodeConfChange(entry.data)
+  return changes.length !== 1 || changes[0]!.type !== "ConfChangeAddLearnerNode"
 }
 
 function applyEntry(tables: Tables, entry: Entry): void {

@@ -2,7 +2,7 @@
 export { blobFile, type BlobStore, createBlobStore } from "./blob-store.ts"
 export { createIdentityStore, type IdentityStore } from "./identity-store.ts"
 export { freeBytes } from "./disk-space.ts"
-export { loadKey } from "./key.ts"
+export { hasKey, loadKey } from "./key.ts"
 export { createLocalStore, type LocalStore } from "./local-store.ts"
 export { lockDirectory } from "./lock.ts"
 export { createLogStore, type LogStore } from "./log-store.ts"

@@ -20,6 +20,16 @@ export async function loadKey(directory: string, generate: () => Uint8Array): Pr
   }
 }
 
+/** Whether a key is there, without making one. */
+export async function hasKey(directory: string): Promise<boolean> {
+  const path = join(directory, "identity", "key.ed25519")
+  try {
+    return (await readKey(path)) !== undefined
+  } catch (error) {
+    throw storageError(path, error)
+  }
+}
+
 async function readKey(path: string): Promise<Uint8Array | undefined> {
   try {
     const { mode } = await stat(path)

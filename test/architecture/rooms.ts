@@ -65,5 +65,5 @@ export const owners: Readonly<Record<string, readonly string[]>> = {
   "node:child_process": ["keeper", "platform", "assembly"],
   "node:worker_threads": ["storage", "bundles", "assembly"],
   "node:fs": ["storage", "bundles", "config", "keeper", "transfer", "network", "api", "cli"],
-  "node:net": ["keeper", "mesh", "api"],
+  "node:net": ["keeper", "mesh", "api", "cli"],
 }

@@ -1,11 +1,12 @@
 /** `troupe cluster recover`: a new incarnation from one stopped node, when most voters are lost for good. */
 import { existsSync } from "node:fs"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
+import type { Recovery } from "../../assembly/index.ts"
 import { createClient } from "../../client/index.ts"
 import { loadConfig } from "../../config/index.ts"
 import { createLogger } from "../../platform/index.ts"
-import { incarnationOf, isTroupeError, type Member } from "../../schema/index.ts"
+import { incarnationOf, isTroupeError } from "../../schema/index.ts"
 import { exitCodes } from "../exit.ts"
 import { UsageError } from "../failure.ts"
 import { printOne } from "../output.ts"
@@ -15,6 +16,7 @@ import {
   type Copy,
   copyColumns,
   refusalOf,
+  sortOut,
   type Unreached,
 } from "../recovery-text.ts"
 import { apiUrls, formatOf, type Session } from "../session.ts"
@@ -59,15 +61,15 @@ export async function recover(session: Session, options: Options): Promise<numbe
   const logger = createLogger({ level: "warn" })
   const recovery = await openRecovery(config.data, logger)
   try {
-    const own: Copy = { node: recovery.name, where: config.data, ...recovery.position }
-    const urls = [
-      ...options.peer.flatMap((url) => apiUrls(session, url)),
-      ...recovery.apis,
-      ...guessedUrls(recovery.members, recovery.position.memberId),
-    ]
+    const { name, isOnlyVoter, position } = recovery
+    const own: Copy = { node: name, where: config.data, isOnlyVoter, ...position }
+    const named = options.peer.flatMap((url) => apiUrls(session, url))
     const asked = await Promise.all([
-      ...[...new Set(urls)].map((url) => askPeer(url, own)),
-      ...options.dataDir.map(async (directory) => await readDirectory(directory, config.data)),
+      ...[...addressesOf(recovery, named)].map(async ([url, node]) => {
+        const answer = await askPeer(url, own)
+        return "reason" in answer ? { node, ...answer } : answer
+      }),
+      ...options.dataDir.map(async (directory) => await readDirectory(directory, own)),
     ])
     const { others, unreached } = sortOut(asked, own)
     show(session, { own, others, unreached })
@@ -94,16 +96,22 @@ function hasNode(directory: string): boolean {
   return existsSync(join(directory, "node.json"))
 }
 
-/** Where others answered is known for those who said so; the rest are tried at the usual port. */
-function guessedUrls(members: readonly Member[], self: number): readonly string[] {
-  return members
-    .filter(({ id }) => id !== self)
-    .flatMap(({ addresses }) =>
-      addresses.map((address) => {
-        const [, family, host = ""] = address.split("/")
-        return `http://${family === "ip6" ? `[${host}]` : host}:${apiPort}`
-      }),
-    )
+/** Where to ask, and whose address it is where that is known. Where others answered is known for those who said so; the
+ *  rest are tried at the usual port. */
+function addressesOf(
+  recovery: Pick<Recovery, "apis" | "members" | "position">,
+  named: readonly string[],
+): ReadonlyMap<string, string | undefined> {
+  const urls = new Map<string, string | undefined>(named.map((url) => [url, undefined]))
+  for (const { id, name, addresses } of recovery.members) {
+    if (id === recovery.position.memberId) continue
+    for (const address of addresses) {
+      const [, family, host = ""] = address.split("/")
+      urls.set(`http://${family === "ip6" ? `[${host}]` : host}:${apiPort}`, name)
+    }
+  }
+  for (const [name, url] of Object.entries(recovery.apis)) urls.set(url, name)
+  return urls
 }
 
 type Answer = Copy | Unreached
@@ -112,9 +120,11 @@ async function askPeer(url: string, own: Copy): Promise<Answer> {
   try {
     const client = createClient({ baseUrl: url, triesMax: 1 })
     const view = await client.replica({ signal: AbortSignal.timeout(askMs) })
-    if (!view.hasLog) return { where: url, reason: `${view.node} has no copy of the log` }
+    const hasNothing = true
+    if (!view.hasLog)
+      return { where: url, reason: `${view.node} has no copy of the log`, hasNothing }
     const isSame = baseOf(view.clusterId) === baseOf(own.clusterId)
-    if (!isSame) return { where: url, reason: `${view.node} is of another cluster` }
+    if (!isSame) return { where: url, reason: `${view.node} is of another cluster`, hasNothing }
     return { where: url, ...view }
   } catch (error) {
     const reason = isTroupeError(error) ? error.message : "does not answer"
@@ -128,31 +138,21 @@ function baseOf(clusterId: string): string {
 }
 
 /** A directory of another node on this machine, e.g. of a disk that was put in. */
-async function readDirectory(directory: string, own: string): Promise<Answer> {
-  if (directory === own) return { where: directory, reason: "is this node's own" }
-  if (!hasNode(directory)) return { where: directory, reason: "there is no node in it" }
+async function readDirectory(directory: string, own: Copy): Promise<Answer> {
+  const nothing = { where: directory, hasNothing: true }
+  if (resolve(directory) === resolve(own.where)) return { ...nothing, reason: "is this node's own" }
+  if (!hasNode(directory)) return { ...nothing, reason: "there is no node in it" }
   const { readPosition } = await import("../../assembly/index.ts")
   try {
     const { name, position } = await readPosition(directory, createLogger({ level: "warn" }))
+    if (baseOf(position.clusterId) !== baseOf(own.clusterId)) {
+      return { ...nothing, reason: `${name} is of another cluster` }
+    }
     return { node: name, where: directory, ...position }
   } catch (error) {
     if (!isTroupeError(error)) throw error
     return { where: directory, reason: error.message }
   }
-}
-
-/** One copy of each node; of an address that was only guessed nobody says that it did not answer twice. */
-function sortOut(
-  answers: readonly Answer[],
-  own: Copy,
-): { readonly others: readonly Copy[]; readonly unreached: readonly Unreached[] } {
-  const others = new Map<string, Copy>()
-  const unreached: Unreached[] = []
-  for (const answer of answers) {
-    if ("reason" in answer) unreached.push(answer)
-    else if (answer.node !== own.node) others.set(answer.node, answer)
-  }
-  return { others: [...others.values()], unreached }
 }
 
 function show(

@@ -65,12 +65,28 @@ test.each([
     "- lab-1: os is darwin",
     9,
   ],
+  [
+    new TroupeError("ERR_STORAGE", "/d: ENOSPC: no space left on device", {
+      path: "/d",
+      reason: "ENOSPC: no space left on device",
+    }),
+    "make room on that disk",
+    74,
+  ],
   [new UsageError("no", "do this"), "  do this", 2],
   [new Error("boom"), "--debug shows where", 1],
   ["a string", "error: a string", 1],
 ])("%s says what to do", (error, words, code) => {
   expect(describeFailure(error, plain)).toContain(words)
   expect(exitCodeOf(error)).toBe(code)
+})
+
+test("what is not the disk's fault is not blamed on it", () => {
+  const error = new TroupeError("ERR_STORAGE", "this data directory was copied", {
+    path: "node.json",
+    reason: "foreign data directory",
+  })
+  expect(describeFailure(error, plain)).toBe("error: this data directory was copied")
 })
 
 test("--debug shows the stack and its causes", () => {

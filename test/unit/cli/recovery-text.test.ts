@@ -1,6 +1,12 @@
 /** When `cluster recover` refuses, and what it says may be lost. */
 import { expect, test } from "vitest"
-import { consequences, type Copy, isAhead, refusalOf } from "../../../src/cli/recovery-text.ts"
+import {
+  consequences,
+  type Copy,
+  isAhead,
+  refusalOf,
+  sortOut,
+} from "../../../src/cli/recovery-text.ts"
 
 function copy(node: string, fields: Partial<Copy> = {}): Copy {
   return {
@@ -46,6 +52,35 @@ test.each<[string, Copy[], boolean, RegExp | undefined]>([
   const found = refusalOf(copy("a"), others, loseNewer)
   if (refusal === undefined) expect(found).toBeUndefined()
   else expect(found?.reason).toMatch(refusal)
+})
+
+test("the only voter is not recovered: it leads when it is started", () => {
+  const refusal = refusalOf(copy("a", { isOnlyVoter: true }), [], true)
+  expect(refusal?.reason).toContain("needs no recovery")
+  expect(refusal?.remedy).toContain("start it")
+})
+
+test("whoever has shown a copy is not missed at another address of its", () => {
+  const own = copy("a")
+  const silent = (node?: string) => ({ where: `http://${node}`, reason: "no answer", node })
+  const { others, unreached } = sortOut(
+    [silent("b"), silent("c"), silent(), silent("a"), copy("b"), copy("a")],
+    own,
+  )
+  expect(others.map(({ node }) => node)).toEqual(["b"])
+  expect(unreached.map(({ node }) => node)).toEqual(["c", undefined])
+})
+
+test("who runs and follows a leader says so, whatever its files said", () => {
+  const live = copy("b", { leader: "c" })
+  expect(sortOut([live, copy("b")], copy("a")).others).toEqual([live])
+  expect(sortOut([copy("b"), live], copy("a")).others).toEqual([live])
+})
+
+test("who answered that it has nothing leaves no doubt", () => {
+  const worker = { where: "http://w", reason: "w has no copy of the log", hasNothing: true }
+  const text = consequences(copy("a"), { others: [], unreached: [worker] }).join("\n")
+  expect(text).not.toContain("Nobody knows")
 })
 
 test("what may be lost is said: what others have, what nobody knows, what was not yet accepted", () => {

@@ -1,5 +1,8 @@
 /** Recoveries by hand: C-46 and C-47. A new incarnation is another cluster to all who were in the old one. */
 import { expect, test } from "vitest"
+import { inspectReplica } from "../../../src/node/index.ts"
+import { silentLogger } from "../../../src/platform/index.ts"
+import { createFakeStorage } from "../../support/fake-storage.ts"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { leads } from "../../sim/cluster/roles.ts"
 import { agreed, formed, membersOf, runsOf, sameTables } from "../../sim/cluster/verify.ts"
@@ -165,4 +168,34 @@ test("what the log holds beyond its commit is kept: it may have been accepted", 
   standby.start()
   await world.until("it to lead", minute, () => leads(standby))
   expect(keysOf(standby)).toEqual(["before"])
+})
+
+async function isOnlyVoter(machine: Machine): Promise<boolean> {
+  const storage = createFakeStorage(machine.disk)
+  const { identity } = await storage.identity.open()
+  const inspected = await inspectReplica(identity!, { ...storage, logger: silentLogger })
+  await storage.log.close()
+  await storage.tables.close()
+  return inspected.isOnlyVoter
+}
+
+test("who votes alone needs no recovery: the sole node of a cluster, and one that was just recovered", async () => {
+  const { world, survivor } = await threeOfWhichOneIsLeft()
+  for (const machine of world.machines) machine.kill()
+  expect(await world.clock.drive(isOnlyVoter(survivor))).toBe(false)
+  await recoverMachine(world, survivor)
+  survivor.start()
+  await world.until("it to lead", minute, () => leads(survivor))
+  await accepted(world, survivor, "after")
+  survivor.kill()
+  expect(await world.clock.drive(isOnlyVoter(survivor))).toBe(true)
+})
+
+test("the standby of two does not vote: it can be recovered", async () => {
+  const { world, leader } = await formCluster(2)
+  await accepted(world, leader, "before")
+  await world.until("both to have it", minute, () => agreed(world, leader))
+  for (const machine of world.machines) machine.kill()
+  expect(await world.clock.drive(isOnlyVoter(leader))).toBe(true)
+  expect(await world.clock.drive(isOnlyVoter(others(world, leader)[0]!))).toBe(false)
 })
