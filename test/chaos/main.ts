@@ -19,6 +19,8 @@ function isKind(name: string): name is FaultKind {
   return (faultKinds as readonly string[]).includes(name)
 }
 
+const nothing = "no call was put in order, or no fault came: this shows nothing"
+
 function look(directory: string): number {
   const file = join(directory, "record.jsonl")
   if (!existsSync(file)) throw new UsageError(`there is no ${file}`)
@@ -28,7 +30,8 @@ function look(directory: string): number {
   console.log(describe({ judgement }))
   for (const fault of faults) console.error(fault)
   console.log(paintAll(directory, records, { title: directory, faults }).join("\n"))
-  return faults.length === 0 ? 0 : 1
+  if (judgement.ordered === 0) console.error(nothing)
+  return faults.length === 0 && judgement.ordered > 0 ? 0 : 1
 }
 
 const usage = `npm run chaos -- [--seed S] [--minutes M] [--nodes 3|5|7] [--faults ${faultKinds.join()}]
@@ -36,7 +39,7 @@ const usage = `npm run chaos -- [--seed S] [--minutes M] [--nodes 3|5|7] [--faul
   hurts a real cluster for M minutes (2) and checks what its clients were told
 npm run chaos -- --look DIR
   judges a record again
-  exit 0: it can be true; 1: it cannot; 2: wrong arguments`
+  exit 0: it can be true; 1: it cannot, or nothing was tried; 2: wrong arguments`
 
 await runAsProcess(usage, async (args) => {
   const { values } = parseArgs({
@@ -90,7 +93,10 @@ await runAsProcess(usage, async (args) => {
   if (result.faults.length === 0) {
     if (values.keep) console.log(`kept in ${directory}`)
     else rmSync(directory, { recursive: true, force: true })
-    return 0
+    const strikes = [...result.struck.values()].reduce((sum, times) => sum + times, 0)
+    if (result.judgement.ordered > 0 && strikes > 0) return 0
+    console.error(nothing)
+    return 1
   }
   console.error(`\nseed ${seed} does not hold:`)
   for (const fault of result.faults) console.error(fault)
