@@ -14,10 +14,11 @@ export class Hearing {
     this.#heardAt.set(peerId, now)
   }
 
-  /** The last connection is gone. Nodes that had nothing to tell each other were in touch until now. */
-  lost(peerId: string, now: number): void {
+  /** The last connection is gone. Nodes that had nothing to tell each other were in touch until now; and whose host
+   *  refuses (`refused`), that process has just ended. */
+  lost(peerId: string, now: number, refused: boolean): void {
     const heardAt = this.#heardAt.get(peerId)
-    if (heardAt === undefined || now - heardAt > steadyMs) this.heard(peerId, now)
+    if (refused || heardAt === undefined || now - heardAt > steadyMs) this.heard(peerId, now)
   }
 
   /** Undefined: not heard since this node started. */

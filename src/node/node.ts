@@ -172,7 +172,7 @@ class Node implements TroupeNode {
     })
     mesh.onStream("/troupe/snap/1", (stream) => this.#membership.handleSnapshot(stream))
     mesh.on("disconnected", ({ peerId, refused }) => {
-      this.#hearing.lost(peerId, clock.boottime())
+      this.#hearing.lost(peerId, clock.boottime(), refused)
       this.#leaderWatch.disconnected(peerId, refused)
     })
     mesh.on("connected", ({ peerId }) => {

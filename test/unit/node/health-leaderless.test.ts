@@ -60,13 +60,17 @@ test("silence counts from what was last heard, else from the end of the connecti
   expect(hearing.silentMs("a", 5)).toBeUndefined()
   hearing.heard("a", 1000)
   // A cut way: the mesh notices six seconds later.
-  hearing.lost("a", 7000)
+  hearing.lost("a", 7000, false)
   expect(hearing.silentMs("a", 9000)).toBe(8000)
   // Followers say nothing to each other for hours; their connection is their word.
-  hearing.lost("a", 100_000)
+  hearing.lost("a", 100_000, false)
   expect(hearing.silentMs("a", 103_000)).toBe(3000)
-  hearing.lost("b", 100_000)
+  hearing.lost("b", 100_000, false)
   expect(hearing.silentMs("b", 100_500)).toBe(500)
+  // Its process was there until it was killed, whatever it said last.
+  hearing.heard("b", 101_000)
+  hearing.lost("b", 105_000, true)
+  expect(hearing.silentMs("b", 105_200)).toBe(200)
 })
 
 test("who asks to come back is known until it is granted, or it asks no more", async () => {
