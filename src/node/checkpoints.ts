@@ -100,7 +100,7 @@ export class Checkpoints {
 }
 
 /** The hash that more than half of all voters have, and who has it. */
-export function majorityOf(
+function majorityOf(
   answers: ReadonlyMap<number, string>,
   voters: number,
 ): { readonly hash: string; readonly members: readonly number[] } | undefined {

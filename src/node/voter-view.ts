@@ -47,7 +47,7 @@ export function eligible(input: AutopilotInput, voters: ReadonlySet<number>): re
 }
 
 /** One after the other, each from where the fewest of those before it and of `voters` are. */
-export function spread(
+function spread(
   input: AutopilotInput,
   members: readonly Member[],
   voters: ReadonlySet<number>,
@@ -79,7 +79,7 @@ function domainOf(member: Member): string {
 }
 
 /** It may vote, holds what is committed, and has answered for a while. */
-export function isReady(input: AutopilotInput, id: number): boolean {
+function isReady(input: AutopilotInput, id: number): boolean {
   return mayVote(input, id) && isSteady(input, id) && isCaughtUp(input, id)
 }
 

@@ -28,7 +28,7 @@ export interface LoopProbeParts {
 }
 
 /** A delay worth a word: nothing on the main loop may take longer (DESIGN.md §4). */
-export const loopBusyMs = 5
+const loopBusyMs = 5
 const intervalMs = 10
 /** Collections are told after the fact: a stall is explained a moment later, and not more often than this. */
 const reportMs = 1000

@@ -34,7 +34,7 @@ export const checkpointKey = "checkpoint"
 export const memberPrefix = "member/"
 export const sessionPrefix = "session/"
 /** By peer id: who was removed is not admitted again. */
-export const removedPrefix = "removed/"
+const removedPrefix = "removed/"
 export const removedKey = (peerId: string): string => `${removedPrefix}${peerId}`
 export const runPrefix = `run/${namespace}/`
 

@@ -1,5 +1,5 @@
 /** Widths, tables, durations, lines. */
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { stripVTControlCharacters } from "node:util"
 import { describe, expect, test } from "vitest"
 import {

@@ -1,5 +1,5 @@
 /** Durations in bounded memory. */
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { DurationCounts, RecentDurations } from "../../../src/lib/index.ts"
 

@@ -41,7 +41,7 @@ async function world() {
     value: JSON.stringify(value),
   }))
   await clock.drive(store.write(rows, mark, { sync: true }))
-  return { ...{ over, live, clock, store }, tables: made.tables }
+  return { over, live, clock, store, tables: made.tables }
 }
 
 const rowsIn = (tables: Tables, run: string): number =>
