@@ -105,8 +105,9 @@ function healthText(view: HealthView, paint: Paint): string {
   return [
     `${paint(colours[view.status], view.status)}: survives ${losses}`,
     `  cluster   ${view.cluster}, ${leader}`,
-    `  voters    ${answering} of ${total} answer, ${needed} must`,
-    `  accepted  ${copiesText(view.copies)}`,
+    // Who is in no cluster knows of no voters.
+    ...(total > 0 ? [`  voters    ${answering} of ${total} answer, ${needed} must`] : []),
+    ...(total > 0 ? [`  accepted  ${copiesText(view.copies)}`] : []),
     `  seen by   ${view.node}: ${own.filter(Boolean).join(", ")}`,
     ...view.nodes.map((node) => `  ${nodeText(node)}`),
     ...view.problems.map((problem) => `  ${paint("red", "!")} ${problem}`),

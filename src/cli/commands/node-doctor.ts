@@ -36,7 +36,10 @@ const askTimeoutMs = 1500
 export async function nodeDoctor(session: Session, options: Options): Promise<number> {
   const { terminal } = session
   const format = formatOf(session, options.output)
-  const { output: _, config: file, ...flags } = options
+  const { output: _, config: file, ...named } = options
+  // Who names an address here asks about it and opens nothing.
+  const isNamed = named.listen !== undefined || named.api !== undefined
+  const flags = { ...named, ...(isNamed && { insecure: true }) }
   const { config } = loadConfig({ flags, ...(file !== undefined && { file }) })
   const findings = await examine(session, config)
   const failed = findings.filter(({ status }) => status === "fail").length

@@ -49,6 +49,20 @@ test("an empty place is well, is looked at without a trace, and whatever is not 
   expect(readdirSync(directory)).toEqual([])
 })
 
+test("an address that others can reach is looked at, not refused: nothing is opened there", async () => {
+  const data = join(aDirectory(), "data")
+  const { diagnosis, of } = await examined(
+    "--data",
+    data,
+    "--listen",
+    "0.0.0.0:0",
+    "--api",
+    "0.0.0.0:0",
+  )
+  expect(diagnosis.kind).toBe("Diagnosis")
+  expect(of("mesh port")).toBeDefined()
+})
+
 test("a key that others can read fails, a directory that others can read is warned of", async () => {
   const data = aDirectory()
   mkdirSync(join(data, "identity"))

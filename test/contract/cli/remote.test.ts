@@ -1,5 +1,6 @@
 /** Commands that only ask: runs, logs, cluster. */
-import { describe, expect, test } from "vitest"
+import { type AddressInfo, createServer } from "node:net"
+import { describe, expect, onTestFinished, test } from "vitest"
 import { TroupeError } from "../../../src/schema/index.ts"
 import { aRun } from "../../support/fake-face.ts"
 import { asked, serve, start, troupe } from "./command.ts"
@@ -249,6 +250,22 @@ describe("cluster", () => {
     const { code } = await troupe(["cluster", "status", "--api", `${other},${url}`])
     expect(code).toBe(0)
   })
+})
+
+test("a node that accepts connections but does not answer is told of, and another one is asked", async () => {
+  const { url } = await serve()
+  const deaf = createServer(() => undefined)
+  await new Promise<void>((resolve) => deaf.listen(0, "127.0.0.1", resolve))
+  onTestFinished(() => void deaf.close())
+  const { port } = deaf.address() as AddressInfo
+  const silent = `http://127.0.0.1:${port}`
+  const [alone, both] = await Promise.all([
+    troupe(["cluster", "health", "--api", silent]),
+    troupe(["cluster", "health", "--api", `${silent},${url}`]),
+  ])
+  expect(alone.code).toBe(7)
+  expect(alone.stderr).toContain(`${silent} accepts connections but does not answer`)
+  expect(both.code).toBe(0)
 })
 
 describe("by hand", () => {
