@@ -56,6 +56,10 @@ export class Leadership {
     return this.#scheduler
   }
 
+  disconnected(peerId: string): void {
+    this.#leases.disconnected(peerId)
+  }
+
   contacts(): ReadonlyMap<number, Contact> {
     return this.#leases.contacts
   }

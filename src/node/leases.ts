@@ -59,6 +59,15 @@ export class Leases {
     for (const contact of this.#contacts.values()) contact.heardAt += gapMs
   }
 
+  /** No connection to it is left: nothing is placed there until it answers again. */
+  disconnected(peerId: string): void {
+    const member = readMembers(this.#duty.replica.tables).find((one) => one.peerId === peerId)
+    const contact = member && this.#contacts.get(member.id)
+    if (!contact) return
+    contact.answered = false
+    this.renew(member.id)
+  }
+
   forget(id: number): void {
     this.#contacts.delete(id)
   }

@@ -174,6 +174,7 @@ class Node implements TroupeNode {
     mesh.on("disconnected", ({ peerId, refused }) => {
       this.#hearing.lost(peerId, clock.boottime(), refused)
       this.#leaderWatch.disconnected(peerId, refused)
+      this.#leadership?.disconnected(peerId)
     })
     mesh.on("connected", ({ peerId }) => {
       this.#hearing.heard(peerId, clock.boottime())
