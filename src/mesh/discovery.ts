@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { createSocket } from "node:dgram"
 import { networkInterfaces } from "node:os"
-import type { PeerDiscovery } from "@libp2p/interface"
+import { isStartable, type PeerDiscovery } from "@libp2p/interface"
 import { mdns } from "@libp2p/mdns"
 import type { PeerRef } from "../schema/index.ts"
 import { isLoopback, splitPeerId, withoutPeerId } from "./addresses.ts"
@@ -45,11 +45,16 @@ export class Discovery {
     this.#off = whyOff(this.#options)
     if (this.#off !== undefined) return []
     this.#trouble = await whyNoMulticast()
-    const make = mdns({
-      serviceTag: serviceTag(this.#options.cluster),
-      interval: meshPeriods.mdnsQueryMs,
-    })
-    return [(components) => this.#listen(make(components))]
+    const tag = serviceTag(this.#options.cluster)
+    // Both answer to one name, so that neither takes the other for somebody else.
+    const peerName = Buffer.from(this.#parts.random.bytes(16)).toString("hex")
+    const make = mdns({ serviceTag: tag, peerName, interval: meshPeriods.mdnsQueryMs })
+    const early = { serviceTag: tag, peerName, broadcast: false }
+    const makeEarly = mdns({ ...early, interval: meshPeriods.mdnsEarlyQueryMs })
+    return [
+      (components) => this.#listen(make(components)),
+      (components) => this.#seek(makeEarly(components)),
+    ]
   }
 
   state(): DiscoveryState {
@@ -76,6 +81,21 @@ export class Discovery {
       this.#tell({ peerId: detail.id.toString(), addresses })
     })
     return service
+  }
+
+  /** A single query is easily lost, as on a wireless network, and a node that hears of nobody founds a cluster: it is asked
+   *  more often at first, until somebody is heard. */
+  #seek(service: PeerDiscovery): PeerDiscovery {
+    const stop = (): void => {
+      if (isStartable(service)) void service.stop()
+    }
+    const timer = this.#parts.clock.after(meshPeriods.mdnsEarlyMs, stop)
+    service.addEventListener("peer", () => {
+      timer.cancel()
+      // Not while its own event is under way.
+      queueMicrotask(stop)
+    })
+    return this.#listen(service)
   }
 
   /** Every query on the network brings everybody's answer: one of them in a while is enough. */

@@ -59,6 +59,8 @@ export const meshPeriods = {
   probeHoldMs: 250,
   rediscoverMs: 1000,
   mdnsQueryMs: 10_000,
+  mdnsEarlyQueryMs: 600,
+  mdnsEarlyMs: 3000,
   mdnsSilentMs: 15_000,
   stopMs: 800,
   flushMs: 50,

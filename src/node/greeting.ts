@@ -5,6 +5,9 @@ import { type Hello, joinAnswer, joinRequest } from "../wire/index.ts"
 import type { NodeOptions } from "./options.ts"
 import type { Parts } from "./parts.ts"
 
+/** Peers that are remembered until the node is ready to meet them. */
+const earlyMax = 256
+
 export interface GreetingParts {
   readonly options: Pick<NodeOptions, "timing">
   readonly parts: Pick<Parts, "mesh" | "clock" | "logger">
@@ -25,21 +28,45 @@ export class Greeting {
   /** Boot-time clock since when no leader is known. */
   #leaderlessSince: number | undefined
   #timer: { cancel(): void } | undefined
+  #isStarted = false
+  /** Discovered before the start, by peer id. */
+  readonly #early = new Map<string, PeerRef>()
+  /** Approaches and hellos under way. */
+  #pending = 0
 
   constructor(parts: GreetingParts) {
     this.#parts = parts
     this.#clock = parts.parts.clock
   }
 
+  /** Before the mesh starts: whoever answers its first query is not told of again for a while. */
+  listen(): void {
+    const { mesh } = this.#parts.parts
+    mesh.on("discovered", (peer) => {
+      if (this.#isStarted) void this.approach(peer)
+      else if (this.#early.size < earlyMax) this.#early.set(peer.peerId, peer)
+    })
+    mesh.on("connected", ({ peerId }) => {
+      if (this.#isStarted) void this.#greet({ peerId, addresses: [] })
+    })
+  }
+
   start(): void {
     const { mesh } = this.#parts.parts
-    mesh.on("discovered", (peer) => void this.approach(peer))
-    mesh.on("connected", ({ peerId }) => void this.#greet({ peerId, addresses: [] }))
+    this.#isStarted = true
+    for (const peer of this.#early.values()) void this.approach(peer)
+    this.#early.clear()
+    for (const peerId of mesh.connectedPeers()) void this.#greet({ peerId, addresses: [] })
     this.#timer = this.#clock.every(this.#parts.options.timing.helloMs, () => this.#round())
   }
 
   stop(): void {
     this.#timer?.cancel()
+  }
+
+  /** Somebody was discovered or connected, and has not said yet who it is. */
+  get isMeeting(): boolean {
+    return this.#pending > 0
   }
 
   /** Of a cluster's member without a leader, ms; else 0. */
@@ -67,15 +94,19 @@ export class Greeting {
   async approach(peer: PeerRef): Promise<void> {
     const { mesh, logger } = this.#parts.parts
     if (peer.peerId === mesh.peerId) return
+    this.#pending++
     try {
       await mesh.connect(peer, { signal: this.#limit("connecting to a peer") })
     } catch (error) {
       logger.debug("a peer does not answer", { peer: peer.peerId, error: String(error) })
+    } finally {
+      this.#pending--
     }
   }
 
   async #greet(peer: PeerRef): Promise<void> {
     const { mesh, logger } = this.#parts.parts
+    this.#pending++
     try {
       const payload = joinRequest.encode({ type: "hello", hello: this.#parts.hello() })
       const signal = this.#limit("a hello")
@@ -84,6 +115,8 @@ export class Greeting {
       if (decoded.type === "hello") this.#parts.heard(peer, decoded.hello)
     } catch (error) {
       logger.debug("a hello was not answered", { peer: peer.peerId, error: String(error) })
+    } finally {
+      this.#pending--
     }
   }
 

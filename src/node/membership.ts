@@ -64,6 +64,8 @@ export class Membership {
   #refreshing = false
   /** Between the decision to found and the open replica: nothing else may decide who we are. */
   #founding = false
+  /** Boot-time clock. */
+  #foundedAt: number | undefined
   /** Why somebody removed this node; it stays without a cluster. */
   #removed: string | undefined
 
@@ -93,6 +95,7 @@ export class Membership {
       addresses: () => parts.mesh.addresses(),
       approach: (peer) => void this.#greeting.approach(peer),
       isFree: () => !this.#own.identity && !this.#isBusy(),
+      isMeeting: () => this.#greeting.isMeeting,
       found: () => void this.#found(),
     })
     this.#greeting = new Greeting({
@@ -135,12 +138,29 @@ export class Membership {
     return this.#meeting.conflicts(this.#own.row())
   }
 
+  /** How long a cluster that this node has just founded should wait before it accepts work, ms: once it has, it never gives
+   *  way to another that it has not met yet. */
+  get settlingMs(): number {
+    const { mdns, seeds } = this.#parts.mesh.discovery()
+    const isAlone = this.#own.row()?.pristine === true && this.members().length === 1
+    if (this.#foundedAt === undefined || !isAlone || (mdns === "off" && seeds.length === 0))
+      return 0
+    const { holdMs, formWithSeedsMs } = this.#options.timing
+    const limit = this.#greeting.isMeeting ? Math.max(holdMs, formWithSeedsMs) : holdMs
+    return Math.max(0, this.#foundedAt + limit - this.#parts.clock.boottime())
+  }
+
   members(): readonly Member[] {
     return this.#own.members()
   }
 
   #isBusy(): boolean {
     return this.#joining || this.#founding || this.#removed !== undefined
+  }
+
+  /** Before the mesh starts. */
+  listen(): void {
+    this.#greeting.listen()
   }
 
   /** Before discovery begins: takes up what the data directory remembers. */
@@ -220,6 +240,7 @@ export class Membership {
     this.#founding = true
     try {
       await this.#own.found(clusterId)
+      this.#foundedAt = parts.clock.boottime()
     } catch (error) {
       if (!this.#stopping.signal.aborted) parts.fatal(74, error as Error)
     } finally {

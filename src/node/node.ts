@@ -181,6 +181,7 @@ class Node implements TroupeNode {
       this.#leaderWatch.connected(peerId)
     })
     mesh.onFacts((from, facts) => this.#onFacts(from, facts))
+    this.#membership.listen()
     await keeper.start()
     await mesh.start()
     await this.#membership.open(opened.identity, opened.boot)
@@ -298,6 +299,7 @@ class Node implements TroupeNode {
       weigh: (hello) => this.#membership.weigh(hello),
       conflict: (hello) => this.#membership.conflict(hello),
       conflicts: () => this.#membership.conflicts,
+      settlingMs: () => this.#membership.settlingMs,
     }
   }
 

@@ -49,9 +49,12 @@ export interface OperationParts {
   /** The other was recovered from this cluster, which has accepted work since. */
   conflict(hello: Hello): void
   conflicts(): ReadonlyMap<string, string>
+  /** How long this cluster should wait for others to be met before it accepts its first work, ms. */
+  settlingMs(): number
 }
 
 const toolsMs = 1000
+const settleLookMs = 100
 /** Placements that travel with a submit; the rest follow by entries of their own. */
 const firstPlacementsMax = 256
 
@@ -89,6 +92,7 @@ async function submitRun(
   const { replica, context, leadership } = parts
   const { plan, warnings } = compile(parts, body)
   await findTools(parts, plan, options.signal)
+  await settle(parts, options.signal)
   const placements = context.parts.hold
     ? []
     : leadership.scheduler.placeFirst(plan, { ...leadership.placing(), budget: firstPlacementsMax })
@@ -116,6 +120,15 @@ async function submitRun(
         ? warnings
         : [...warnings, "copies: 1"],
     copies,
+  }
+}
+
+/** A cluster that has accepted work never gives way: one that was founded a moment ago, because it heard of another too late,
+ *  still does (DESIGN.md §5.7). */
+async function settle(parts: OperationParts, signal: AbortSignal): Promise<void> {
+  for (let left = parts.settlingMs(); left > 0; left = parts.settlingMs()) {
+    await parts.changed(Math.min(left, settleLookMs), signal)
+    if (!parts.replica.isLeading()) return
   }
 }
 

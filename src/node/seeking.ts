@@ -23,6 +23,8 @@ export interface SeekingParts {
   approach(peer: PeerRef): void
   /** Nobody with a cluster was met, nor is one being joined. */
   isFree(): boolean
+  /** Somebody was discovered who has not said yet whether it has a cluster. */
+  isMeeting(): boolean
   found(): void
 }
 
@@ -33,6 +35,8 @@ export class Seeking {
   readonly #parts: SeekingParts
   readonly #seekers = new Map<string, Seeker>()
   #timer: { cancel(): void } | undefined
+  /** Boot-time clock. */
+  #startedAt = 0
 
   constructor(parts: SeekingParts) {
     this.#parts = parts
@@ -41,6 +45,7 @@ export class Seeking {
   /** With `--expect` time alone founds nothing. */
   start(): void {
     const { timing, hasSeeds, expect } = this.#parts.options
+    this.#startedAt = this.#parts.clock.boottime()
     if (expect === undefined) this.#after(hasSeeds ? timing.formWithSeedsMs : timing.formMs)
   }
 
@@ -87,11 +92,17 @@ export class Seeking {
       if (!this.#parts.isFree()) return
       // Somebody with a lower id seeks too and will found in a moment: one more turn saves a dissolution.
       const lower = [...this.#seekers.keys()].some((peerId) => peerId < this.#parts.self)
-      if (lower) {
-        this.#seekers.clear()
-        this.#after(ms)
-      } else this.#parts.found()
+      if (lower) this.#seekers.clear()
+      if (lower || this.#isMeeting()) this.#after(ms)
+      else this.#parts.found()
     })
+  }
+
+  /** For a moment: one that is paused or cut off may never say who it is. */
+  #isMeeting(): boolean {
+    const { clock, options } = this.#parts
+    const sought = clock.boottime() - this.#startedAt
+    return sought < options.timing.formWithSeedsMs && this.#parts.isMeeting()
   }
 
   /** `--expect N`: founds when N or more hear exactly each other, all expect as many, and this one's id is the lowest. */

@@ -127,7 +127,9 @@ export class Nemesis {
     }
     if (kind === "transfer") {
       const isTold = await handOver(this.#options.machines, machine)
-      return isTold ? { machines, text: "is handed the lead", heal: () => undefined } : undefined
+      if (isTold) return { machines, text: "is handed the lead", heal: () => undefined }
+      this.#busy.delete(machine)
+      return undefined
     }
     if (kind === "stop") {
       machine.pause()
@@ -158,15 +160,13 @@ export class Nemesis {
 
   async #kill(): Promise<Begun | undefined> {
     const dice = this.#random.next()
+    const victim = dice < 0.75 ? await this.#victim() : undefined
     const free = this.#free()
-    let machines: readonly Machine[] = free
-    if (dice < 0.75) {
-      const victim = await this.#victim()
-      machines = victim ? [victim] : []
-    } else if (dice < 0.87) {
-      machines = this.#shuffled(free).slice(0, Math.ceil(free.length / 2))
-    }
+    const half = this.#shuffled(free).slice(0, Math.ceil(free.length / 2))
+    const many = dice < 0.75 ? [] : dice < 0.87 ? half : free
+    const machines = victim ? [victim] : many
     if (machines.length === 0) return undefined
+    for (const machine of machines) this.#busy.add(machine)
     await Promise.all(machines.map((machine) => machine.kill()))
     const heal = (): void => {
       for (const machine of machines) machine.start()
@@ -240,14 +240,16 @@ export class Nemesis {
     )
   }
 
-  /** The leader rather often, else anybody. */
+  /** The leader rather often, else anybody; nobody else's from now on. */
   async #victim(): Promise<Machine | undefined> {
+    const leader = await this.#leader()
     const free = this.#free()
     if (free.length === 0) return undefined
-    const leader = await this.#leader()
     const isLeader = this.#random.chance(0.45)
     const any = this.#random.pick(free)
-    return isLeader && leader && free.includes(leader) ? leader : any
+    const victim = isLeader && leader && free.includes(leader) ? leader : any
+    this.#busy.add(victim)
+    return victim
   }
 
   #free(): Machine[] {

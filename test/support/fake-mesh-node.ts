@@ -82,6 +82,9 @@ export class FakeNode implements Mesh {
     if (this.#options.mdns) {
       this.#announce()
       this.#timers.push(this.#net.clock.every(10_000, () => this.#announce()))
+      for (const ms of [600, 1200, 1800, 2400]) {
+        this.#timers.push(this.#net.clock.after(ms, () => this.#announce()))
+      }
     }
     for (const seed of this.#options.seeds ?? []) {
       this.#follow(seed)

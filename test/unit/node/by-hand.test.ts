@@ -89,11 +89,19 @@ test("who was removed while it was away finds out though nobody whom it knew is 
   await world.pass(1000)
   await remove(world, leader, victim.name)
   await world.until("the others alone", minute, () => isWithout(rest, victim, 3))
+  const idOf = ({ node }: Machine): number | undefined => node?.replicaView().memberId
   for (const machine of rest) {
+    const before = idOf(machine)
     machine.kill()
     machine.wipe()
     machine.start()
-    await world.until("it as another", 10 * minute, () => isWithout(rest, victim, 3))
+    await world.until("it as another", 10 * minute, () => {
+      const now = isWithout(rest, victim, 3)
+      const isVoter = now && votersOf(now).includes(machine.name)
+      return (
+        isVoter && idOf(machine) !== before && machine.replicated?.index === now.replicated?.index
+      )
+    })
   }
   victim.start()
   await world.until("it to know", 3 * minute, () => victim.node?.replicaView().clusterId === "")
