@@ -1,14 +1,13 @@
 /** Comparing the voters' tables (C-29): each measures at the same entry, the leader asks all, and what most of them
  *  have goes into the log. Who has something else puts its tables aside; a leader that does leads no longer. */
 import { activeVersion, readMember } from "../state/index.ts"
-import { type Duty, noteLost, proposeAndWait } from "./duty.ts"
+import { type Duty, inRounds, proposeAndWait } from "./duty.ts"
 
 const firstVersion = 2
 const askMs = 5000
 
 export class Checkpoints {
   readonly #duty: Duty
-  #working = false
   /** Applied index of the last comparison. */
   #last: number
   #note: string | undefined
@@ -19,11 +18,8 @@ export class Checkpoints {
   }
 
   start(): void {
-    const { parts, options } = this.#duty.context
-    const timer = parts.clock.every(options.timing.checkpointMs, () => {
-      this.#round().catch((error: unknown) => noteLost(this.#duty, error))
-    })
-    this.#duty.signal.addEventListener("abort", () => timer.cancel())
+    const { checkpointMs } = this.#duty.context.options.timing
+    inRounds(this.#duty, checkpointMs, async () => await this.#round())
   }
 
   notes(): readonly string[] {
@@ -31,19 +27,13 @@ export class Checkpoints {
   }
 
   async #round(): Promise<void> {
-    const { replica, signal } = this.#duty
+    const { replica } = this.#duty
     const { voters, votersOutgoing } = replica.status().confState
-    const isQuiet = replica.applied.index <= this.#last
-    if (this.#working || signal.aborted || isQuiet) return
+    if (replica.applied.index <= this.#last) return
     // Nobody to compare with, or nobody who could say who is right.
     if (voters.length < 3 || votersOutgoing.length > 0) return
     if (activeVersion(replica.tables) < firstVersion) return
-    this.#working = true
-    try {
-      await this.#compare(voters)
-    } finally {
-      this.#working = false
-    }
+    await this.#compare(voters)
   }
 
   async #compare(voters: readonly number[]): Promise<void> {

@@ -31,6 +31,24 @@ export async function proposeAndWait(
   }
 }
 
+/** A round every so often until the term is over, never two at once; what is lost is found again in a later one. */
+export function inRounds(duty: Duty, everyMs: number, round: () => Promise<void>): void {
+  let isWorking = false
+  const begin = async (): Promise<void> => {
+    if (isWorking || duty.signal.aborted) return
+    isWorking = true
+    try {
+      await round()
+    } finally {
+      isWorking = false
+    }
+  }
+  const timer = duty.context.parts.clock.every(everyMs, () => {
+    begin().catch((error: unknown) => noteLost(duty, error))
+  })
+  duty.signal.addEventListener("abort", () => timer.cancel())
+}
+
 export function noteLost(duty: Duty, error: unknown): void {
   if (duty.signal.aborted) return
   duty.context.parts.logger.info("a proposal was lost", { error: String(error) })

@@ -10,7 +10,7 @@ import {
   wastePrefix,
 } from "../state/index.ts"
 import { clockSkewMaxMs, clockSkewMs } from "./clock-check.ts"
-import { type Duty, noteLost, proposeAndWait } from "./duty.ts"
+import { type Duty, inRounds, proposeAndWait } from "./duty.ts"
 import { defaultRetention, type Retention } from "./options.ts"
 
 const firstVersion = 2
@@ -22,7 +22,6 @@ const batchItems = 128
 export class Retaining {
   readonly #duty: Duty
   readonly #retention: Retention
-  #working = false
   #note: string | undefined
 
   constructor(duty: Duty) {
@@ -31,11 +30,8 @@ export class Retaining {
   }
 
   start(): void {
-    const { parts, options } = this.#duty.context
-    const timer = parts.clock.every(options.timing.retainMs, () => {
-      this.#round().catch((error: unknown) => noteLost(this.#duty, error))
-    })
-    this.#duty.signal.addEventListener("abort", () => timer.cancel())
+    const { retainMs } = this.#duty.context.options.timing
+    inRounds(this.#duty, retainMs, async () => await this.#round())
   }
 
   notes(): readonly string[] {
@@ -43,19 +39,13 @@ export class Retaining {
   }
 
   async #round(): Promise<void> {
-    const { replica, signal } = this.#duty
-    if (this.#working || signal.aborted || activeVersion(replica.tables) < firstVersion) return
-    this.#working = true
-    try {
-      // What was begun needs no clock.
-      await this.#sweep()
-      if (!(await this.#mayExpire())) return
-      await this.#expireRuns()
-      await this.#sweep()
-      await this.#expireKeys()
-    } finally {
-      this.#working = false
-    }
+    if (activeVersion(this.#duty.replica.tables) < firstVersion) return
+    // What was begun needs no clock.
+    await this.#sweep()
+    if (!(await this.#mayExpire())) return
+    await this.#expireRuns()
+    await this.#sweep()
+    await this.#expireKeys()
   }
 
   async #mayExpire(): Promise<boolean> {

@@ -1,13 +1,11 @@
 /** Worker duties: obeys the leader's lease and orders, performs attempts, reports until it is heard. */
 import { type Ending, type PeerRef, TroupeError } from "../schema/index.ts"
-import type { ReportItem } from "../state/index.ts"
 import {
   type AttemptSummary,
   type JobAnswer,
   type JobRequest,
   type KeeperAttempt,
   logBytesMax,
-  reportItemsMax,
 } from "../wire/index.ts"
 import { type BuiltinResult, type BuiltinWork, performBuiltin } from "./builtins.ts"
 import type { NodeContext } from "./context.ts"
@@ -15,6 +13,7 @@ import { factsOf } from "./facts.ts"
 import type { RunRows } from "./launch.ts"
 import { parseTaskName, StartOrder } from "./orders.ts"
 import { replicateBlobs } from "./replication.ts"
+import { Reports } from "./reports.ts"
 
 type Order<T extends JobRequest["type"]> = Extract<JobRequest, { type: T }>
 
@@ -37,7 +36,6 @@ interface Builtin {
 }
 
 const outputBytesMax = 1 << 30
-const retryMs = 500
 const logPollMs = 50
 
 export class Worker {
@@ -45,8 +43,7 @@ export class Worker {
   readonly #builtins = new Map<string, Builtin>()
   /** Attempts of the keeper that have not ended. */
   readonly #live = new Set<string>()
-  /** Reports that no leader has settled yet, in the order they happened. */
-  readonly #outbox = new Map<string, ReportItem>()
+  readonly #reports: Reports
   /** Attempts whose progress (not only their end) somebody waits for; unknown ones report everything. */
   readonly #quiet = new Set<string>()
   /** Whose leases and terms these are. */
@@ -54,12 +51,11 @@ export class Worker {
   #lease: Lease | undefined
   #term = 0
   #leaderBoot: { readonly peerId: string; readonly boot: string } | undefined
-  #flushing = false
-  #retry: { cancel(): void } | undefined
   #stopped = false
 
   constructor(context: NodeContext) {
     this.#context = context
+    this.#reports = new Reports(context, () => this.#lease?.leader)
   }
 
   /** Everything that the keeper still holds is reported again: the reports of a past life may not have been heard. */
@@ -71,7 +67,7 @@ export class Worker {
 
   stop(): void {
     this.#stopped = true
-    this.#retry?.cancel()
+    this.#reports.stop()
     for (const builtin of this.#builtins.values()) builtin.abort.abort(stopping())
   }
 
@@ -138,7 +134,7 @@ export class Worker {
       this.#leaderBoot = { peerId: from, boot: request.pace.boot }
       this.#context.replica()?.follow(request.term, request.pace)
     }
-    this.#kick()
+    this.#reports.kick()
     return {
       type: "lease",
       boot: this.#context.boot(),
@@ -262,7 +258,7 @@ export class Worker {
       }
     }
     builtin.ending = { ...ending, startedAt: builtin.startedAt, endedAt: clock.now() }
-    this.#enqueue({
+    this.#reports.add({
       run: builtin.run,
       ...parseTaskName(builtin.task),
       attempt: builtin.attempt,
@@ -371,85 +367,16 @@ export class Worker {
     const now = this.#context.parts.clock.now()
     const quiet = this.#quiet.has(keyOf(attempt))
     if (attempt.startedAt !== undefined && !quiet) {
-      this.#enqueue({ ...item, state: "started", at: attempt.startedAt })
+      this.#reports.add({ ...item, state: "started", at: attempt.startedAt })
     }
     if (attempt.readyAt !== undefined && !quiet) {
-      this.#enqueue({ ...item, state: "ready", at: attempt.readyAt })
+      this.#reports.add({ ...item, state: "ready", at: attempt.readyAt })
     }
     if (attempt.state === "ended" && attempt.ending) {
       const at = attempt.ending.endedAt ?? now
-      this.#enqueue({ ...item, state: "ended", at, ending: attempt.ending, outputs: [] })
+      this.#reports.add({ ...item, state: "ended", at, ending: attempt.ending, outputs: [] })
     }
   }
-
-  readonly #settled = new Set<string>()
-
-  #enqueue(item: ReportItem): void {
-    const key = reportKey(item)
-    if (this.#settled.has(key)) return
-    if (!this.#outbox.has(key)) this.#outbox.set(key, item)
-    this.#kick()
-  }
-
-  #kick(): void {
-    if (this.#flushing || this.#outbox.size === 0 || this.#stopped || !this.#lease) return
-    this.#retry?.cancel()
-    this.#retry = undefined
-    this.#flushing = true
-    void this.#flush().finally(() => {
-      this.#flushing = false
-      if (this.#outbox.size > 0 && !this.#stopped) {
-        this.#retry = this.#context.parts.clock.after(retryMs, () => this.#kick())
-      }
-    })
-  }
-
-  async #flush(): Promise<void> {
-    while (this.#outbox.size > 0 && !this.#stopped) {
-      const items = [...this.#outbox.values()].slice(0, reportItemsMax)
-      let accepted: readonly number[]
-      try {
-        accepted = await this.#report(items)
-      } catch (error) {
-        this.#context.parts.logger.debug("report not heard", { error: String(error) })
-        return
-      }
-      const fences = new Set(accepted)
-      const before = this.#outbox.size
-      for (const item of items) {
-        if (!fences.has(item.fence)) continue
-        this.#outbox.delete(reportKey(item))
-        this.#remember(reportKey(item))
-      }
-      if (this.#outbox.size === before) return
-    }
-  }
-
-  async #report(items: readonly ReportItem[]): Promise<readonly number[]> {
-    const { parts, options } = this.#context
-    const boot = this.#context.boot()
-    const identity = this.#context.identity()
-    // Reported as another member, should it become one; nobody else would believe it.
-    if (!identity) return []
-    const { clusterId, memberId } = identity
-    const signal = parts.clock.timeoutSignal(options.timing.requestMs, "a report")
-    const request = { type: "report", clusterId, memberId, boot, items } as const
-    const answer = await this.#context.job(this.#lease!.leader, request, { signal })
-    if (answer.type !== "report") throw new Error(`report refused: ${JSON.stringify(answer)}`)
-    return answer.accepted
-  }
-
-  /** Settled reports are not sent again when the keeper says the same thing twice. Bounded: the oldest go first. */
-  #remember(key: string): void {
-    this.#settled.add(key)
-    if (this.#settled.size <= 100_000) return
-    const [oldest] = this.#settled
-    if (oldest !== undefined) this.#settled.delete(oldest)
-  }
-}
-
-function reportKey(item: ReportItem): string {
-  return `${item.run}/${item.group}[${item.index}]/${item.fence}/${item.state}`
 }
 
 function keyOf(ref: { run: string; task: string; fence: number }): string {
