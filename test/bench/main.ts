@@ -16,6 +16,7 @@ import { dispatch } from "./figures/dispatch.ts"
 import { failover, failoverSilent, handover } from "./figures/failover.ts"
 import { growth } from "./figures/growth.ts"
 import { idleElections } from "./figures/idle-elections.ts"
+import { jobs } from "./figures/jobs.ts"
 import { rss } from "./figures/memory.ts"
 import { startup } from "./figures/startup.ts"
 import { writes } from "./figures/write.ts"
@@ -25,6 +26,7 @@ import { calibrationLine, table } from "./table.ts"
 
 const figures: readonly Figure[] = [
   dispatch,
+  jobs,
   failover,
   failoverSilent,
   handover,
