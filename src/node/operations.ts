@@ -2,7 +2,7 @@
 import { compileManifest, parseManifest, resolvedYaml } from "../manifests/index.ts"
 import {
   type Issue,
-  type Plan,
+  Plan,
   type PlanView,
   type RunView,
   SubmitRun,
@@ -63,6 +63,7 @@ type Operation = (parts: OperationParts, body: never, options: CallOptions) => P
 /** By the name that travels in a forwarded call. */
 export const operations: Readonly<Record<string, Operation>> = {
   submitRun,
+  submitPlan,
   planRun,
   listRuns,
   getRun,
@@ -84,25 +85,57 @@ export const operations: Readonly<Record<string, Operation>> = {
 
 // ---------------------------------------------------------------- runs
 
+/** What any front door has made of its document. */
+interface PlanBody {
+  readonly plan: Plan
+  readonly entryNode: string
+  readonly bodyHash: string
+}
+
+interface Accepted {
+  readonly run: RunView
+  readonly existing: boolean
+  readonly warnings: readonly string[]
+  readonly copies: number
+}
+
 async function submitRun(
   parts: OperationParts,
   body: SubmitBody,
   options: CallOptions,
-): Promise<{ run: RunView; existing: boolean; warnings: readonly string[]; copies: number }> {
-  const { replica, context, leadership } = parts
+): Promise<Accepted> {
   const { plan, warnings } = compile(parts, body)
+  const { entryNode, bodyHash } = body
+  const accepted = await accept(parts, { plan, entryNode, bodyHash }, options)
+  return { ...accepted, warnings: [...warnings, ...accepted.warnings] }
+}
+
+/** A plan that is compiled already. */
+async function submitPlan(
+  parts: OperationParts,
+  body: PlanBody,
+  options: CallOptions,
+): Promise<Accepted> {
+  return await accept(parts, { ...body, plan: Plan.parse(body.plan) }, options)
+}
+
+/** Places what can start at once, proposes, and answers when it has its copies. */
+async function accept(
+  parts: OperationParts,
+  { plan, entryNode, bodyHash }: PlanBody,
+  options: CallOptions,
+): Promise<Accepted> {
+  const { replica, context, leadership } = parts
   await findTools(parts, plan, options.signal)
   await settle(parts, options.signal)
   const placements = context.parts.hold
     ? []
     : leadership.scheduler.placeFirst(plan, { ...leadership.placing(), budget: firstPlacementsMax })
   const principal = options.principal ?? "anonymous"
-  const key = options.key ?? body.bodyHash
+  const key = options.key ?? bodyHash
   const { index, results } = await replica.propose({
     type: "submit",
-    items: [
-      { principal, key, bodyHash: body.bodyHash, entryNode: body.entryNode, plan, placements },
-    ],
+    items: [{ principal, key, bodyHash, entryNode, plan, placements }],
   })
   const run = settled(results[0], key)
   const copies = await secure(parts, index)
@@ -112,13 +145,11 @@ async function submitRun(
     const what = `run ${run.run} was accepted with the key '${key}' and has since been removed`
     throw new TroupeError("ERR_RUN_NOT_FOUND", what, { run: run.run })
   }
+  const isAlone = copies === 1 && readMembers(replica.tables).length > 1
   return {
     run: runView(view, run.run),
     existing: run.existing,
-    warnings:
-      copies > 1 || readMembers(replica.tables).length === 1
-        ? warnings
-        : [...warnings, "copies: 1"],
+    warnings: isAlone ? ["copies: 1"] : [],
     copies,
   }
 }
