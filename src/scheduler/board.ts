@@ -1,5 +1,13 @@
 /** The scheduler's indexes: unfinished runs, what of them is pending, what runs where. All follows from the rows. */
-import type { Member, Plan, Run, Task, TaskGroup } from "../schema/index.ts"
+import {
+  carriedCount,
+  isCarried,
+  type Member,
+  type Plan,
+  type Run,
+  type Task,
+  type TaskGroup,
+} from "../schema/index.ts"
 import {
   type GroupRow,
   groupPrefix,
@@ -31,8 +39,15 @@ export class GroupBoard {
   /** No index below this one is without a row. */
   #cursor = 0
 
+  readonly #carried: number
+
   constructor(definition: TaskGroup) {
     this.definition = definition
+    this.#carried = carriedCount(definition)
+  }
+
+  #isCarried(index: number): boolean {
+    return this.#carried > 0 && isCarried(this.definition, index)
   }
 
   get hasPending(): boolean {
@@ -40,7 +55,12 @@ export class GroupBoard {
   }
 
   #hasUntouched(): boolean {
-    return this.row?.untouched === "pending" && this.tasks.size < this.definition.count
+    return this.row?.untouched === "pending" && this.hasUntouched
+  }
+
+  /** Members that have no row and are not carried over. */
+  get hasUntouched(): boolean {
+    return this.tasks.size + this.#carried < this.definition.count
   }
 
   /** Indexes of pending tasks, lowest first. */
@@ -50,11 +70,11 @@ export class GroupBoard {
       yield* waiting
       return
     }
-    while (this.tasks.has(this.#cursor)) this.#cursor++
+    while (this.tasks.has(this.#cursor) || this.#isCarried(this.#cursor)) this.#cursor++
     const below = waiting.filter((index) => index < this.#cursor)
     yield* below
     for (let index = this.#cursor; index < this.definition.count; index++) {
-      if (!this.tasks.has(index) || this.waiting.has(index)) yield index
+      if (this.tasks.has(index) ? this.waiting.has(index) : !this.#isCarried(index)) yield index
     }
   }
 
@@ -62,7 +82,7 @@ export class GroupBoard {
     const known = this.tasks.get(index)
     if (known !== undefined || this.row === undefined) return known
     const exists = Number.isInteger(index) && index >= 0 && index < this.definition.count
-    return exists ? untouchedTask(this.row, index) : undefined
+    return exists ? untouchedTask(this.row, index, this.definition) : undefined
   }
 }
 

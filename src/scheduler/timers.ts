@@ -44,7 +44,7 @@ export function timedOf(board: Board, run: RunBoard): readonly Timed[] {
 function hasWork(run: RunBoard): boolean {
   for (const group of run.groups.values()) {
     if (!group.definition.role || group.row === undefined) continue
-    if (group.row.untouched !== "finished" && group.tasks.size < group.definition.count) return true
+    if (group.row.untouched !== "finished" && group.hasUntouched) return true
     for (const task of group.tasks.values()) {
       if (task.state === "active" || task.state === "pending") return true
     }

@@ -46,6 +46,17 @@ export type Facts = z.infer<typeof Facts>
 export const MemberRole = z.enum(["voter", "standby", "worker"])
 export type MemberRole = z.infer<typeof MemberRole>
 
+/** Nothing new is placed on the node. drain: what runs there is to end or to move elsewhere. */
+export const Cordon = z.strictObject({
+  mode: z.enum(["cordon", "drain"]),
+  reason: z.string(),
+  /** State time, ms. */
+  at: z.number(),
+  /** Of a drain: when what still runs there is stopped; absent: never. */
+  deadlineAt: z.number().optional(),
+})
+export type Cordon = z.infer<typeof Cordon>
+
 /** A member row of the replicated state. */
 export const Member = z.strictObject({
   /** Log index of the entry that admitted it; 1 for the founder. Never reused. */
@@ -67,11 +78,15 @@ export const Member = z.strictObject({
   capacity: z.int(),
   /** From state version 2 on; before, a label says it. */
   versions: VersionRange.optional(),
+  // ---- what follows is from version 3 on
+  cordon: Cordon.optional(),
+  /** Declared dead by hand, until it answers again. */
+  dead: z.strictObject({ at: z.number(), reason: z.string() }).optional(),
 })
 export type Member = z.infer<typeof Member>
 
 /** The part of a member that the node itself declares and may change. */
-export type MemberDeclaration = Omit<Member, "id" | "role" | "versions">
+export type MemberDeclaration = Omit<Member, "id" | "role" | "versions" | "cordon" | "dead">
 
 /** What a member's build understands, in whichever way its row says it. */
 export function versionsOf(member: Pick<Member, "labels" | "versions">): VersionRange {
@@ -80,7 +95,7 @@ export function versionsOf(member: Pick<Member, "labels" | "versions">): Version
 
 /** A member as it declared itself: what its row holds, in the form that travels. */
 export function declarationFrom(member: Member): MemberDeclaration {
-  const { id: _id, role: _role, versions, ...declared } = member
+  const { id: _id, role: _role, cordon: _cordon, dead: _dead, versions, ...declared } = member
   if (versions === undefined) return declared
   return { ...declared, labels: { ...declared.labels, [versionsLabel]: versionsText(versions) } }
 }

@@ -44,6 +44,9 @@ export const Needs = z.strictObject({
   arch: z.string().optional(),
   cores: z.int().positive().optional(),
   memoryBytes: z.int().positive().optional(),
+  /** A node says how many it has by the label `troupe.gpus`. Cores, memory and GPUs that a process asks for are its
+   *  own while its attempt lives. */
+  gpus: z.int().positive().optional(),
   /** Every pair must match. */
   labels: z.record(z.string(), z.string()).optional(),
   /** Programs that must be on the node's PATH. */
@@ -155,6 +158,7 @@ export const TaskGroup = z.strictObject({
   life: z.enum(["batch", "server", "service"]),
   /** Further tries after the first. */
   retries: z.int().nonnegative(),
+  /** Before the second try; doubles with each further one. */
   backoffMs: z.int().nonnegative(),
   /** Per attempt, from its start. */
   deadlineMs: z.int().positive().optional(),
@@ -169,12 +173,28 @@ export const TaskGroup = z.strictObject({
   vital: z.boolean(),
   /** true: a user's task whose outcome decides the verdict; false: bookkeeping (stage, collect, bundle, …). */
   role: z.boolean(),
+  // ---- what follows is from version 3 on
+  /** No wait between two tries is longer; absent: 5 minutes. */
+  backoffMaxMs: z.int().positive().optional(),
+  /** At most so many members have a live attempt at once. */
+  parallel: z.int().positive().optional(),
+  /** The first member that fails for good ends the others. */
+  failFast: z.literal(true).optional(),
+  /** node: no other process on its node meanwhile · network: no other with `exclusive` on its node meanwhile */
+  exclusive: z.enum(["node", "network"]).optional(),
+  /** spread (when absent): on the node with the fewest · pack: on the one that has least room left */
+  placing: z.enum(["spread", "pack"]).optional(),
+  /** The node ends the attempt by itself when it has had no lease for so long. */
+  selfStopMs: z.int().positive().optional(),
+  /** Members whose success is taken over from the run of `origin`, as `[first, last, first, last, …]`, ascending, both
+   *  ends included. They have no row and are not run. */
+  carried: z.array(z.int().nonnegative()).optional(),
 })
 export type TaskGroup = z.infer<typeof TaskGroup>
 
 export const Plan = z.strictObject({
   version: z.literal(1),
-  kind: z.enum(["manifest"]),
+  kind: z.enum(["manifest", "job"]),
   /** What the user called the run; the leader appends `-2`, `-3`… to a label that is taken. */
   label: z.string(),
   groups: z.array(TaskGroup),
@@ -191,8 +211,52 @@ export const Plan = z.strictObject({
   /** The checked manifest in the original's key names; written into manifest_resolved.yaml. Opaque to the engine. */
   resolved: z.record(z.string(), z.unknown()),
   bundleFormat: z.enum(["dir", "zip"]),
+  // ---- what follows is from version 3 on
+  /** Higher goes first; absent: 0. */
+  priority: z.int().min(-100).max(100).optional(),
+  /** The finished run that this one repeats: all of it, or what did not succeed. */
+  origin: z.strictObject({ run: z.string(), how: z.enum(["rerun", "failed"]) }).optional(),
 })
 export type Plan = z.infer<typeof Plan>
+
+/** Label by which a node says how many GPUs it has. */
+export const gpusLabel = "troupe.gpus"
+
+/** How many GPUs labels speak of; what is no number is none. */
+export function gpusOf(labels: Readonly<Record<string, string>>): number {
+  const text = new Map(Object.entries(labels)).get(gpusLabel) ?? ""
+  return /^\d{1,6}$/.test(text) ? Number(text) : 0
+}
+
+type Carrying = Pick<TaskGroup, "carried">
+
+/** How many members are taken over without a row. */
+export function carriedCount({ carried = [] }: Carrying): number {
+  let count = 0
+  for (let at = 0; at < carried.length; at += 2) count += carried[at + 1]! - carried[at]! + 1
+  return count
+}
+
+export function isCarried({ carried = [] }: Carrying, index: number): boolean {
+  let low = 0
+  let high = carried.length / 2
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (carried[middle * 2 + 1]! < index) low = middle + 1
+    else high = middle
+  }
+  return low * 2 < carried.length && carried[low * 2]! <= index
+}
+
+/** Ascending indexes in the form of `carried`. */
+export function rangesOf(indexes: readonly number[]): number[] {
+  const ranges: number[] = []
+  for (const index of indexes) {
+    if (ranges.length > 0 && ranges.at(-1) === index - 1) ranges[ranges.length - 1] = index
+    else ranges.push(index, index)
+  }
+  return ranges
+}
 
 /** `server` of a group of one, `shard[3]` of a larger group. */
 export function taskName(group: Pick<TaskGroup, "name" | "count">, index: number): string {

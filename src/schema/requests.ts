@@ -1,6 +1,6 @@
 /** Bodies of requests and answers that more than one room speaks: api, client, cli and the node's forwarding. */
 import * as z from "zod"
-import { Digest } from "./plan.ts"
+import { Digest, Limits, Needs } from "./plan.ts"
 import { Facts, Member, Vitals } from "./member.ts"
 import { Run } from "./run.ts"
 
@@ -26,6 +26,43 @@ export const SubmitRun = z.strictObject({
 })
 export type SubmitRun = z.infer<typeof SubmitRun>
 export type SubmitRunInput = z.input<typeof SubmitRun>
+
+/** One command, run once or as `count` members. */
+export const SubmitJob = z.strictObject({
+  /** Program and arguments; no shell. */
+  command: z.array(z.string().max(1 << 17)).min(1),
+  /** Label of the run; absent: the program's name. */
+  name: z.string().optional(),
+  env: z.record(z.string(), z.string()).default({}),
+  needs: Needs.default({}),
+  count: z.int().positive().default(1),
+  /** At most so many at once; absent: as many as fit. */
+  parallel: z.int().positive().optional(),
+  failFast: z.boolean().default(false),
+  retries: z.int().nonnegative().default(0),
+  /** Before the second try; absent: 1 s. */
+  backoffMs: z.int().nonnegative().optional(),
+  /** Of each attempt. */
+  deadlineMs: z.int().positive().optional(),
+  /** Of the whole run; absent: 7 days. */
+  timeoutMs: z.int().positive().optional(),
+  exclusive: z.enum(["node", "network"]).optional(),
+  placing: z.enum(["spread", "pack"]).optional(),
+  priority: z.int().min(-100).max(100).optional(),
+  limits: Limits.optional(),
+  /** Absolute, on the node; absent: the node's work directory. */
+  cwd: z.string().optional(),
+  /** When the node of a running attempt is lost; absent: wait. */
+  onLoss: z.enum(["fail", "wait", "requeue"]).optional(),
+  /** Globs relative to the attempt's own directory. */
+  artifacts: z.array(z.string()).default([]),
+})
+export type SubmitJob = z.infer<typeof SubmitJob>
+export type SubmitJobInput = z.input<typeof SubmitJob>
+
+/** A new run of a finished one: all of it, or only what did not succeed. */
+export const RetryRun = z.strictObject({ failed: z.boolean().default(false) })
+export type RetryRun = z.infer<typeof RetryRun>
 
 /** One line of `--print-plan`: a task on a node, or the first constraint that fails there. */
 export const PlacementView = z.strictObject({
@@ -128,6 +165,24 @@ export const RemoveNode = z.strictObject({
   node: z.string().min(1).max(128),
 })
 export type RemoveNode = z.infer<typeof RemoveNode>
+
+export const CordonNode = z.strictObject({
+  /** open: work is placed there again */
+  mode: z.enum(["open", "cordon", "drain"]),
+  reason: z.string().max(1000).default(""),
+  /** From now: when what a drained node still runs is stopped; absent: never. */
+  deadlineMs: z.int().nonnegative().optional(),
+})
+export type CordonNode = z.infer<typeof CordonNode>
+export type CordonNodeInput = z.input<typeof CordonNode>
+
+export const DeclareDead = z.strictObject({
+  reason: z.string().max(1000).default(""),
+  /** Although it answers now. */
+  force: z.boolean().default(false),
+})
+export type DeclareDead = z.infer<typeof DeclareDead>
+export type DeclareDeadInput = z.input<typeof DeclareDead>
 
 export const NodeRemoved = z.strictObject({ node: z.string(), id: z.int() })
 export type NodeRemoved = z.infer<typeof NodeRemoved>

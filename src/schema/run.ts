@@ -47,6 +47,8 @@ export const Attempt = z.strictObject({
   readyAt: z.number().optional(),
   endedAt: z.number().optional(),
   ending: Ending.optional(),
+  /** Ended because its node was drained: it was no try. */
+  drained: z.literal(true).optional(),
 })
 export type Attempt = z.infer<typeof Attempt>
 
@@ -64,8 +66,9 @@ export const Task = z.strictObject({
   /** Only when finished. `skipped`: an edge can never be met. */
   result: z.enum(["succeeded", "failed", "skipped", "lost", "cancelled", "timed_out"]).optional(),
   reason: z.string().optional(),
-  /** Why it was told to stop: nothing needs the server any more, or the run was cancelled or timed out. */
-  stop: z.enum(["unneeded", "cancelled", "timed_out"]).optional(),
+  /** Why it was told to stop: nothing needs the server any more, the run was cancelled or timed out, another member
+   *  of a fail-fast group failed, or its node is drained (it runs again elsewhere). */
+  stop: z.enum(["unneeded", "cancelled", "timed_out", "failed_fast", "drained"]).optional(),
   /** Not placed before this state time (backoff). */
   notBefore: z.number().optional(),
   attempts: z.array(Attempt),

@@ -6,8 +6,9 @@ export const VersionRange = z.strictObject({ oldest: z.int(), newest: z.int() })
 export type VersionRange = z.infer<typeof VersionRange>
 
 /** What this source tree understands. 1: the first. 2: members say what they understand in a field of their own;
- *  runs are pinned and collected, keys expire, replicas compare their rows. */
-export const knownVersions: VersionRange = { oldest: 1, newest: 2 }
+ *  runs are pinned and collected, keys expire, replicas compare their rows. 3: jobs, runs that repeat others, limits of
+ *  parallel members, fail-fast, nodes that are cordoned, drained or declared dead, jitter of backoffs. */
+export const knownVersions: VersionRange = { oldest: 1, newest: 3 }
 
 /** Version 1 has no field for it, so a declaration carries the range as a label, which every build hands on. */
 export const versionsLabel = "troupe.versions"

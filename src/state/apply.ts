@@ -1,9 +1,10 @@
 /** apply: one committed entry over the tables. Pure and total; it reads and writes only rows that the entry names. */
-import { assign, failUnplaceable, giveUp, report } from "./attempts.ts"
+import { assign, drain, failUnplaceable, giveUp, report } from "./attempts.ts"
 import { Draft } from "./draft.ts"
 import * as members from "./members.ts"
 import { checkpoint } from "./checkpoint.ts"
 import { collect, pin } from "./retention.ts"
+import { retry } from "./retry.ts"
 import { cancel, submit, timeOut } from "./runs.ts"
 import type { Applied, AppliedEntry, Command, CommandType, ItemResult, View } from "./types.ts"
 import { raise } from "./versions.ts"
@@ -30,6 +31,7 @@ const appliers: Appliers = {
   decide(draft, item) {
     if (item.kind === "run-timeout") return timeOut(draft, item.run)
     if (item.kind === "unplaceable") return failUnplaceable(draft, item.task, item.reason)
+    if (item.kind === "drained") return drain(draft, item)
     return giveUp(draft, item)
   },
   cancel: (draft, item) => cancel(draft, item.run, item.reason),
@@ -40,6 +42,9 @@ const appliers: Appliers = {
   pin,
   collect,
   checkpoint,
+  retry,
+  cordon: members.cordon,
+  dead: members.declareDead,
 }
 
 /** Items in order, each on what the ones before it left. An item that is stale or invalid changes nothing and says so

@@ -2,7 +2,8 @@
 import type { Attempt, Ending, Task, TaskGroup } from "../schema/index.ts"
 import { firstUnmet } from "./constraints.ts"
 import { type Draft, refOf, type RunDraft } from "./draft.ts"
-import { advance, clientsOf, finishTask, unneeded } from "./outcome.ts"
+import { liveAttempt, nextAttempt } from "./live.ts"
+import { advance, clientsOf, finishTask, stopTask, unneeded } from "./outcome.ts"
 import type { DecideItem, ItemResult, Placement, ReportItem, TaskRef } from "./types.ts"
 
 /** Attempts that a task's row keeps; of a service the oldest in between are dropped. */
@@ -30,17 +31,6 @@ function find(draft: Draft, ref: TaskRef): Found | ItemResult {
   return notFound(`no task ${ref.run}/${ref.group}[${ref.index}]`)
 }
 
-/** An attempt that is not ended, if there is one. */
-export function liveAttempt(task: Task): Attempt | undefined {
-  const last = task.attempts.at(-1)
-  return last !== undefined && last.state !== "ended" ? last : undefined
-}
-
-/** Number of the attempt that would come next. */
-export function nextAttempt(task: Task): number {
-  return (task.attempts.at(-1)?.n ?? 0) + 1
-}
-
 function replaceLast(task: Task, attempt: Attempt): Attempt[] {
   return [...task.attempts.slice(0, -1), attempt]
 }
@@ -62,6 +52,9 @@ function misplaced(
   }
   const member = draft.member(placement.node)
   if (member === undefined) return `there is no member ${placement.node}`
+  if (member.cordon !== undefined && !isTied(group)) {
+    return `${member.name} is ${member.cordon.mode === "drain" ? "being drained" : "cordoned"}`
+  }
   const session = draft.session(placement.node)
   if (session?.state !== "up" || session.lease !== placement.lease) {
     return `lease ${placement.lease} of ${member.name} is over`
@@ -73,6 +66,11 @@ function misplaced(
     if (anchor?.node !== placement.node) return `${group.with} is not on ${member.name}`
   }
   return undefined
+}
+
+/** Bookkeeping of what ran on that node, which nobody else can do. */
+function isTied(group: TaskGroup): boolean {
+  return group.work.driver === "builtin" && group.with !== undefined
 }
 
 /** The fence is the entry's index: unique for (task, attempt), shared by the assignments of one entry. */
@@ -229,6 +227,10 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
     finishTask(run, task, { result, quiet: true, ...(why !== undefined && { reason: why }) })
   if (task.stop === "cancelled" || task.stop === "timed_out") {
     finish(task.stop, task.stop === "cancelled" ? "the run was cancelled" : "the run timed out")
+  } else if (task.stop === "failed_fast") {
+    finish("cancelled", task.reason ?? "another member of its group failed")
+  } else if (task.stop === "drained" && !isWell(ending)) {
+    endDrained(run, task)
   } else if (ending.outcome === "lost") {
     finish("lost", reason)
   } else if (task.stop === "unneeded") {
@@ -252,15 +254,30 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
   }
 }
 
+/** What ran on a drained node runs again elsewhere, and that was no try; an interrupted measurement is void. */
+function endDrained(run: RunDraft, task: Task): void {
+  const group = run.definition(task.group)!
+  const last: Attempt = { ...task.attempts.at(-1)!, drained: true }
+  const { stop: _, ...rest } = task
+  const next: Task = { ...rest, attempts: replaceLast(task, last) }
+  const reason = `${run.nodeName(last.node)} was drained`
+  if (run.plan.kind === "manifest" && group.role && group.onLoss === "fail") {
+    finishTask(run, next, { result: "failed", reason, quiet: true })
+  } else {
+    pendAgain(run, next, reason)
+  }
+}
+
 /** A server that ended well by itself has failed those of its clients that are not even placed. Clients that are
  *  running may have had all they wanted: `iperf3 -s -1` ends with its client, and either report may come first. */
 function deserted(run: RunDraft, server: TaskGroup): string | undefined {
   for (const client of clientsOf(run.plan, server.name)) {
     const row = run.group(client.name)
     if (row.finished === row.count) continue
-    const touched = run.touched(client.name)
-    const waiting = touched.some((task) => task.state === "pending" || task.state === "blocked")
-    if (waiting || touched.length < row.count) {
+    const waiting = run
+      .touched(client.name)
+      .some((task) => task.state === "pending" || task.state === "blocked")
+    if (waiting || run.untouched(client.name) > 0) {
       return `ended by itself before ${client.name} had started`
     }
   }
@@ -268,8 +285,9 @@ function deserted(run: RunDraft, server: TaskGroup): string | undefined {
 }
 
 function failedTries(task: Task): number {
-  return task.attempts.filter((attempt) => attempt.ending && attempt.ending.outcome !== "lost")
-    .length
+  return task.attempts.filter(
+    ({ ending, drained }) => ending && ending.outcome !== "lost" && drained !== true,
+  ).length
 }
 
 /** A server that was ready once is not tried again: its clients have seen it. */
@@ -321,13 +339,17 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
     if (session !== undefined && session.state !== "lost") {
       return stale(`${run.nodeName(live.node)} is back`)
     }
-    const isGone = draft.member(live.node) === undefined
+    const member = draft.member(live.node)
+    const isGone = member === undefined || member.dead !== undefined
     if (group.onLoss === "wait" && !stopped && !isGone)
       return stale(`${task.name} waits for its node`)
   }
   const ending: Ending = { outcome: "lost", stopped: false, reason: item.reason }
+  const isDead = draft.member(live.node)?.dead !== undefined
+  const mayRunAgain = group.onLoss === "requeue" || (group.onLoss === "wait" && isDead)
+  const drains = task.state === "stopping" && task.stop === "drained"
   const requeues =
-    item.kind === "attempt-lost" && group.onLoss === "requeue" && task.state === "active"
+    item.kind === "attempt-lost" && mayRunAgain && (task.state === "active" || drains)
   if (requeues) {
     const ended: Attempt = { ...live, state: "ended", endedAt: draft.time, ending }
     const next: Task = { ...task, attempts: replaceLast(task, ended) }
@@ -343,6 +365,22 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
     endAttempt(draft, found, { ending })
   }
   advance(run)
+  return { ok: true }
+}
+
+/** Tells the attempt to stop, so that its task can run elsewhere. */
+export function drain(draft: Draft, item: Extract<DecideItem, { kind: "drained" }>): ItemResult {
+  const found = find(draft, item.task)
+  if ("ok" in found) return found
+  const { run, task } = found
+  const live = liveAttempt(task)
+  if (task.state !== "active" || live === undefined || live.fence !== item.fence) {
+    return stale(`fence ${item.fence} is not active in ${task.name}`)
+  }
+  if (draft.member(live.node)?.cordon?.mode !== "drain") {
+    return stale(`${run.nodeName(live.node)} is not being drained`)
+  }
+  stopTask(run, task, { why: "drained", reason: item.reason })
   return { ok: true }
 }
 

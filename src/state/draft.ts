@@ -1,5 +1,14 @@
 /** What one entry changes: rows read once, changed in memory, written out at its end. */
-import type { Member, Plan, Run, RunEvent, Task, TaskGroup } from "../schema/index.ts"
+import {
+  carriedCount,
+  type Member,
+  type Plan,
+  type Run,
+  type RunEvent,
+  type Task,
+  type TaskGroup,
+} from "../schema/index.ts"
+import { liveAttempt } from "./live.ts"
 import * as keys from "./keys.ts"
 import { readCluster, readGroup, runEventsMax, untouchedTask } from "./read.ts"
 import type {
@@ -188,8 +197,16 @@ export class RunDraft {
     }
     const key = keys.taskKey({ run: this.#run.id, group, index })
     return (
-      this.#tasks.get(key) ?? (this.#view.get(key) as Task | undefined) ?? untouchedTask(row, index)
+      this.#tasks.get(key) ??
+      (this.#view.get(key) as Task | undefined) ??
+      untouchedTask(row, index, this.#definitions.get(group)!)
     )
+  }
+
+  /** Members that the group's row speaks for: without a row of their own, and not carried over. */
+  untouched(group: string): number {
+    const definition = this.#definitions.get(group)!
+    return definition.count - carriedCount(definition) - this.touched(group).length
   }
 
   /** The tasks of a group that have rows, in order. */
@@ -207,8 +224,11 @@ export class RunDraft {
     const marks = marksOf(task)
     const old = marksOf(before)
     this.#tasks.set(keys.taskKey(task), task)
-    const next = {
+    const isCounted = this.#definitions.get(task.group)?.parallel !== undefined
+    const live = (group.live ?? 0) + aliveOf(task) - aliveOf(before)
+    const next: GroupRow = {
       ...group,
+      ...(isCounted && { live }),
       started: group.started + marks.started - old.started,
       ready: group.ready + marks.ready - old.ready,
       succeeded: group.succeeded + marks.succeeded - old.succeeded,
@@ -220,6 +240,8 @@ export class RunDraft {
       next.succeeded === group.succeeded &&
       next.finished === group.finished
     if (!same) this.setGroup(next)
+    // No edge stands on it.
+    else if (isCounted && next.live !== group.live) this.#groups.set(next.name, next)
   }
 
   event(type: RunEvent["type"], detail: EventDetail = {}): void {
@@ -270,11 +292,14 @@ export class RunDraft {
 type Mark = 0 | 1
 const mark = (reached: boolean): Mark => (reached ? 1 : 0)
 
+const aliveOf = (task: Task): Mark => mark(liveAttempt(task) !== undefined)
+
 /** What a task adds to the counters of its group. Marks of an earlier attempt stay. */
 function marksOf(task: Task): Record<"started" | "ready" | "succeeded" | "finished", Mark> {
+  const isKept = task.attempts.length === 0 && task.result === "succeeded"
   return {
-    started: mark(task.attempts.some((attempt) => attempt.startedAt !== undefined)),
-    ready: mark(task.attempts.some((attempt) => attempt.readyAt !== undefined)),
+    started: mark(isKept || task.attempts.some((attempt) => attempt.startedAt !== undefined)),
+    ready: mark(isKept || task.attempts.some((attempt) => attempt.readyAt !== undefined)),
     succeeded: mark(task.result === "succeeded"),
     finished: mark(task.state === "finished"),
   }

@@ -1,7 +1,6 @@
 /** state: the replicated tables. `apply` is a pure function of the rows it names and one entry. */
 export type * from "./types.ts"
 export { apply } from "./apply.ts"
-export { liveAttempt, nextAttempt } from "./attempts.ts"
 export { firstUnmet, type Unmet } from "./constraints.ts"
 export {
   checkpointKey,
@@ -30,6 +29,7 @@ export {
   wasteKey,
   wastePrefix,
 } from "./keys.ts"
+export { liveAttempt, nextAttempt } from "./live.ts"
 export { edgeState } from "./outcome.ts"
 export {
   type EventPageRows,

@@ -13,7 +13,7 @@ const nobody = ""
 
 /** Only what a declaration holds: whatever else an object carries stays outside. */
 export function memberRow(
-  own: Pick<Member, "id" | "role">,
+  own: Pick<Member, "id" | "role" | "cordon" | "dead">,
   declared: MemberDeclaration,
   version: number,
 ): Member {
@@ -23,7 +23,13 @@ export function memberRow(
   const row: Member = { id: own.id, peerId, name, addresses, role: own.role, voter, ...machine }
   if (version < 2) return row
   const { [versionsLabel]: _, ...rest } = labels
-  return { ...row, labels: rest, versions: versionsOf(declared) }
+  return {
+    ...row,
+    labels: rest,
+    versions: versionsOf(declared),
+    ...(own.cordon !== undefined && { cordon: own.cordon }),
+    ...(own.dead !== undefined && { dead: own.dead }),
+  }
 }
 
 function putMember(draft: Draft, row: Member): void {
@@ -131,8 +137,47 @@ export function setSession(draft: Draft, item: Item<"session">): ItemResult {
       ? { node: item.node, lease: draft.index, boot: item.boot, state: item.state, at: draft.time }
       : { ...session, state: "lost", at: draft.time }
   draft.put(keys.sessionKey(item.node), next)
+  if (item.state === "up") revive(draft, item.node)
   draft.caused.push({ type: "session-changed", node: item.node })
   return { ok: true, id: next.lease }
+}
+
+/** Who answers is not dead. */
+function revive(draft: Draft, node: number): void {
+  const member = draft.member(node)
+  if (member?.dead === undefined) return
+  const { dead: _, ...rest } = member
+  putMember(draft, rest)
+}
+
+/** Nothing new is placed there; a later word replaces an earlier one. */
+export function cordon(draft: Draft, item: Item<"cordon">): ItemResult {
+  const member = draft.member(item.id)
+  if (member === undefined) return notFound(`no member ${item.id}`)
+  const { cordon: before, ...rest } = member
+  if (item.mode === "open") {
+    if (before === undefined) return { ok: true, id: item.id, existing: true }
+    putMember(draft, rest)
+    return { ok: true, id: item.id }
+  }
+  const { mode, reason, deadlineAt } = item
+  const row = { mode, reason, at: draft.time, ...(deadlineAt !== undefined && { deadlineAt }) }
+  putMember(draft, { ...rest, cordon: row })
+  return { ok: true, id: item.id }
+}
+
+/** Its attempts are given up by decisions of their own; that it answers now is for the leader to find out before. */
+export function declareDead(draft: Draft, item: Item<"dead">): ItemResult {
+  const member = draft.member(item.id)
+  if (member === undefined) return notFound(`no member ${item.id}`)
+  if (member.dead !== undefined) return { ok: true, id: item.id, existing: true }
+  putMember(draft, { ...member, dead: { at: draft.time, reason: item.reason } })
+  const session = draft.session(item.id)
+  if (session?.state === "up") {
+    draft.put(keys.sessionKey(item.id), { ...session, state: "lost", at: draft.time })
+    draft.caused.push({ type: "session-changed", node: item.id })
+  }
+  return { ok: true, id: item.id }
 }
 
 export function dissolve(draft: Draft, item: Item<"dissolve">): ItemResult {

@@ -72,7 +72,7 @@ function finishUntouched(
   end: { readonly result: UntouchedResult; readonly reason: string },
 ): void {
   const row = draft.group(group.name)
-  const members = group.count - draft.touched(group.name).length
+  const members = draft.untouched(group.name)
   if (row.untouched === "finished" || members === 0) return
   draft.setGroup({
     ...row,
@@ -106,7 +106,7 @@ interface Stop {
   readonly reason: string
 }
 
-function stopTask(draft: RunDraft, task: Task, { why, reason }: Stop): void {
+export function stopTask(draft: RunDraft, task: Task, { why, reason }: Stop): void {
   draft.setTask({ ...task, state: "stopping", stop: why })
   const attempt = task.attempts.at(-1)!
   draft.event("task-stopping", {

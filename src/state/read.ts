@@ -1,10 +1,12 @@
 /** Typed readers of the tables. */
 import {
+  isCarried,
   type Member,
   type Plan,
   type Run,
   type RunEvent,
   type Task,
+  type TaskGroup,
   taskName,
 } from "../schema/index.ts"
 import * as keys from "./keys.ts"
@@ -63,12 +65,17 @@ export function readGroups(view: View, run: string): readonly GroupRow[] {
 }
 
 /** The task as its group's row says it is while it has no row of its own. */
-export function untouchedTask(group: GroupRow, index: number): Task {
+export function untouchedTask(
+  group: GroupRow,
+  index: number,
+  definition: Pick<TaskGroup, "carried">,
+): Task {
+  const own = { run: group.run, group: group.name, index, name: taskName(group, index) }
+  if (isCarried(definition, index)) {
+    return { ...own, state: "finished", result: "succeeded", attempts: [], outputs: [] }
+  }
   return {
-    run: group.run,
-    group: group.name,
-    index,
-    name: taskName(group, index),
+    ...own,
     state: group.untouched,
     ...(group.untouchedResult !== undefined && { result: group.untouchedResult }),
     ...(group.untouchedReason !== undefined && { reason: group.untouchedReason }),
@@ -82,14 +89,21 @@ export function readTask(view: View, task: TaskRef): Task | undefined {
   const row = view.get(keys.taskKey(task)) as Task | undefined
   if (row !== undefined) return row
   const group = readGroup(view, task.run, task.group)
-  const exists = group !== undefined && task.index >= 0 && task.index < group.count
-  return exists && Number.isInteger(task.index) ? untouchedTask(group, task.index) : undefined
+  const definition = readPlan(view, task.run)?.groups.find(({ name }) => name === task.group)
+  if (group === undefined || definition === undefined) return undefined
+  const exists = Number.isInteger(task.index) && task.index >= 0 && task.index < group.count
+  return exists ? untouchedTask(group, task.index, definition) : undefined
 }
 
 /** Every task of the run, in the order of the plan; those without a row as their group's row says. */
 export function readTasks(view: View, run: string): readonly Task[] {
-  return readGroups(view, run).flatMap((group) => {
-    const tasks = Array.from({ length: group.count }, (_, index) => untouchedTask(group, index))
+  const plan = readPlan(view, run)
+  return (plan?.groups ?? []).flatMap((definition) => {
+    const group = readGroup(view, run, definition.name)
+    if (group === undefined) return []
+    const tasks = Array.from({ length: group.count }, (_, index) =>
+      untouchedTask(group, index, definition),
+    )
     for (const [, row] of view.range(keys.taskGroupPrefix(run, group.name))) {
       tasks[(row as Task).index] = row as Task
     }

@@ -1,10 +1,10 @@
 /** Runs from the outside: submitted, cancelled, timed out. */
-import type { Plan, Run, TaskGroup } from "../schema/index.ts"
+import { carriedCount, type Plan, type Run, type TaskGroup } from "../schema/index.ts"
 import { assign, notFound, stale } from "./attempts.ts"
 import type { Draft, RunDraft } from "./draft.ts"
 import * as keys from "./keys.ts"
 import { advance, blame, endGroup } from "./outcome.ts"
-import type { ItemResult, SubmitItem, TableRows } from "./types.ts"
+import type { GroupRow, ItemResult, RetryItem, SubmitItem, TableRows } from "./types.ts"
 
 const labelMax = 128
 /** Members of one group: each may come to cost a row. */
@@ -54,26 +54,45 @@ function takeLabel(draft: Draft, wanted: string, run: string): string {
   return label
 }
 
+/** The answer to a request that was accepted before, by its idempotency key. */
+export function knownRequest(
+  draft: Draft,
+  request: Pick<SubmitItem, "principal" | "key" | "bodyHash">,
+): ItemResult | undefined {
+  if (request.key === "") return undefined
+  const key = keys.idempotencyKey(request.principal, request.key)
+  const known = draft.get(key) as TableRows["key"] | undefined
+  if (known === undefined) return undefined
+  if (known.bodyHash === request.bodyHash) return { ok: true, run: known.run, existing: true }
+  return { ok: false, code: "conflict", detail: known.run }
+}
+
 /** `item` is its place in the entry: it makes the run's id. */
 export function submit(draft: Draft, submitted: SubmitItem, item: number): ItemResult {
+  return accept(draft, { ...submitted, kept: [] }, item)
+}
+
+/** A new run; members in `kept` have succeeded before it begins. */
+export function accept(
+  draft: Draft,
+  submitted: SubmitItem & Pick<RetryItem, "kept">,
+  item: number,
+): ItemResult {
   const cluster = draft.cluster
   if (cluster === undefined) return stale("the cluster is not founded yet")
   if (cluster.dissolvedInto !== undefined) {
     return { ok: false, code: "dissolved", detail: cluster.dissolvedInto }
   }
-  const idempotency = keys.idempotencyKey(submitted.principal, submitted.key)
-  const known = draft.get(idempotency) as TableRows["key"] | undefined
-  if (submitted.key !== "" && known !== undefined) {
-    if (known.bodyHash === submitted.bodyHash) return { ok: true, run: known.run, existing: true }
-    return { ok: false, code: "conflict", detail: known.run }
-  }
+  const known = knownRequest(draft, submitted)
+  if (known !== undefined) return known
   const { plan } = submitted
   const fault = planFault(plan)
   if (fault !== undefined) return { ok: false, code: "invalid", detail: fault }
   const id = keys.runId(draft.index, item)
   if (cluster.pristine) draft.put(keys.clusterKey, { ...cluster, pristine: false })
   if (submitted.key !== "") {
-    draft.put(idempotency, { run: id, bodyHash: submitted.bodyHash, at: draft.time })
+    const key = keys.idempotencyKey(submitted.principal, submitted.key)
+    draft.put(key, { run: id, bodyHash: submitted.bodyHash, at: draft.time })
   }
   const run: Run = {
     id,
@@ -88,17 +107,11 @@ export function submit(draft: Draft, submitted: SubmitItem, item: number): ItemR
     events: 0,
   }
   const created = draft.addRun(run, plan)
-  for (const group of plan.groups) {
-    created.setGroup({
-      run: id,
-      name: group.name,
-      count: group.count,
-      started: 0,
-      ready: 0,
-      succeeded: 0,
-      finished: 0,
-      untouched: "blocked",
-    })
+  for (const group of plan.groups) created.setGroup(newGroup(id, group))
+  for (const { group, index, outputs } of submitted.kept) {
+    const task = created.task(group, index)
+    if (task === undefined) continue
+    created.setTask({ ...task, state: "finished", result: "succeeded", outputs: [...outputs] })
   }
   // A plan without groups is over at once.
   created.moved = true
@@ -107,6 +120,21 @@ export function submit(draft: Draft, submitted: SubmitItem, item: number): ItemR
   // A placement that no longer holds is dropped: the task stays pending and is placed in the usual way.
   for (const placement of submitted.placements) assign(draft, { ...placement, run: id })
   return { ok: true, run: id, id: draft.index }
+}
+
+/** Members that are carried over have every mark from the start. */
+function newGroup(run: string, group: TaskGroup): GroupRow {
+  const carried = carriedCount(group)
+  return {
+    run,
+    name: group.name,
+    count: group.count,
+    started: carried,
+    ready: carried,
+    succeeded: carried,
+    finished: carried,
+    untouched: carried === group.count ? "finished" : "blocked",
+  }
 }
 
 /** Everything of the roles that waits ends at once, everything that runs is told to stop; bookkeeping goes on. */
@@ -135,8 +163,9 @@ export function cancel(draft: Draft, id: string, reason: string): ItemResult {
 
 /** Something that waits or runs and was not told to stop. */
 function hasWork(run: RunDraft, group: TaskGroup): boolean {
+  const isOpen = run.group(group.name).untouched !== "finished"
+  if (isOpen && run.untouched(group.name) > 0) return true
   const touched = run.touched(group.name)
-  if (touched.length < group.count && run.group(group.name).untouched !== "finished") return true
   return touched.some((task) => task.state === "active" || task.state === "pending")
 }
 

@@ -38,6 +38,16 @@ export interface SubmitItem {
   readonly placements: readonly Placement[]
 }
 
+/** A new run of a finished run's plan. The leader reads that run's rows (they may be on disk only) and puts what is
+ *  needed of them into the command. */
+export interface RetryItem extends Omit<SubmitItem, "placements"> {
+  /** The finished run. */
+  readonly run: string
+  readonly how: "rerun" | "failed"
+  /** Members that succeeded there and have outputs; those without outputs are in the plan's `carried`. */
+  readonly kept: readonly (Omit<TaskRef, "run"> & { readonly outputs: readonly Output[] })[]
+}
+
 /** What a node says of an attempt. Reports with another fence than the task's live attempt are ignored. */
 export interface ReportItem extends TaskRef {
   readonly attempt: number
@@ -63,6 +73,13 @@ export type DecideItem =
       readonly fence: number
       readonly reason: string
     }
+  /** Version 3. The attempt's node is drained: it is told to stop, and the task runs again elsewhere. */
+  | {
+      readonly kind: "drained"
+      readonly task: TaskRef
+      readonly fence: number
+      readonly reason: string
+    }
   /** An attempt that its node should have ended and did not, its deadline and a margin past: it counts no more. */
   | {
       readonly kind: "overdue"
@@ -81,6 +98,13 @@ export type CollectItem =
   | { readonly kind: "emptied"; readonly run: string }
   /** The row of an idempotency key, unless it is another than the one of state time `at`. */
   | { readonly kind: "key"; readonly key: string; readonly at: number }
+
+export interface CordonItem {
+  readonly id: number
+  readonly mode: "open" | "cordon" | "drain"
+  readonly reason: string
+  readonly deadlineAt?: number
+}
 
 export type CheckpointItem =
   /** Every replica notes the hash of its rows as they stand after this entry. */
@@ -173,6 +197,15 @@ export type Command =
     }
   | { readonly type: "collect"; readonly items: readonly CollectItem[] }
   | { readonly type: "checkpoint"; readonly items: readonly [CheckpointItem] }
+  // ---- from version 3 on
+  | { readonly type: "retry"; readonly items: readonly RetryItem[] }
+  /** Nothing new is placed on the node; `open` ends that. */
+  | { readonly type: "cordon"; readonly items: readonly CordonItem[] }
+  /** Somebody's word: this node will not come back with what it runs. Its session is lost at once. */
+  | {
+      readonly type: "dead"
+      readonly items: readonly { readonly id: number; readonly reason: string }[]
+    }
 export type CommandType = Command["type"]
 
 /** A committed entry as apply sees it. */
@@ -231,6 +264,8 @@ export interface GroupRow {
   /** With untouched finished: how and why, as in Task. */
   readonly untouchedResult?: "skipped" | "cancelled" | "timed_out"
   readonly untouchedReason?: string
+  /** Members with a live attempt; only of groups with `parallel`. */
+  readonly live?: number
 }
 
 /** Every table, its key and its row. Keys are strings that sort as written; see `keys.ts`. */

@@ -20,7 +20,7 @@ function towards(cast: Cast, mark: "started" | "ready"): PhaseState {
   if (every(rows, mark)) return "completed"
   const reached = mark === "started" ? "startedAt" : "readyAt"
   const lacks = (task: Task): boolean =>
-    task.attempts.every((attempt) => attempt[reached] === undefined)
+    task.result !== "succeeded" && task.attempts.every((attempt) => attempt[reached] === undefined)
   const short = tasks.filter((task) => task.state === "finished" && lacks(task))
   if (short.some((task) => task.attempts.length > 0)) return "failed"
   if (short.length > 0) return "skipped"
@@ -35,7 +35,7 @@ function towards(cast: Cast, mark: "started" | "ready"): PhaseState {
 
 /** Whole life of the cast: from the first assignment to the last end. */
 function whole({ rows, tasks }: Cast): PhaseState {
-  const begun = tasks.some((task) => task.attempts.length > 0)
+  const begun = tasks.some((task) => task.attempts.length > 0 || task.result === "succeeded")
   if (!every(rows, "finished")) return begun ? "active" : "waiting"
   if (!begun) return "skipped"
   return tasks.every((task) => task.result === "succeeded") ? "completed" : "failed"

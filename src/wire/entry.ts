@@ -23,7 +23,9 @@ import type {
   Command,
   DecideItem,
   Placement,
+  CordonItem,
   ReportItem,
+  RetryItem,
   SubmitItem,
 } from "../state/index.ts"
 import * as fields from "./fields.ts"
@@ -39,6 +41,9 @@ export const singleBytesMax = 1024 * 1024
 export class UnknownVersionError extends Error {
   override readonly name = "UnknownVersionError"
 }
+
+/** Members with outputs that one retry may carry over. */
+const keptMax = 100_000
 
 export interface EntryData {
   readonly version: number
@@ -89,6 +94,7 @@ const decideItem: Codec<DecideItem> = union("kind", {
   unplaceable: struct({ task: fields.taskRef, reason: fields.sentence }),
   "attempt-lost": struct({ task: fields.taskRef, fence: uint, reason: fields.sentence }),
   overdue: struct({ task: fields.taskRef, fence: uint, reason: fields.sentence }),
+  drained: struct({ task: fields.taskRef, fence: uint, reason: fields.sentence }),
 })
 
 const genesis = struct({
@@ -121,6 +127,34 @@ const supersede = struct({
   index: uint,
   peers: array(fields.peerRefRow, 256),
 })
+const retry: Codec<RetryItem> = struct({
+  run: fields.short,
+  how: oneOf("rerun", "failed"),
+  principal: fields.short,
+  key: fields.short,
+  bodyHash: fields.short,
+  entryNode: fields.short,
+  plan: json<Plan>(singleBytesMax),
+  kept: list(
+    struct({
+      group: fields.short,
+      index: uint,
+      outputs: list(fields.output, fields.outputsMax),
+    }),
+    keptMax,
+  ),
+})
+const cordonShape = struct({
+  id: uint,
+  mode: oneOf("open", "cordon", "drain"),
+  reason: fields.sentence,
+  deadlineAt: optional(fields.time),
+})
+const cordon: Codec<CordonItem> = {
+  write: (writer, value) => cordonShape.write(writer, value),
+  read: (reader) => cordonShape.read(reader) as CordonItem,
+}
+const dead = struct({ id: uint, reason: fields.sentence })
 const cancel = struct({ run: fields.short, reason: fields.sentence })
 
 interface ItemCodec {
@@ -148,6 +182,9 @@ const itemCodecs: Record<Command["type"], ItemCodec> = {
   collect,
   checkpoint,
   readmit,
+  retry,
+  cordon,
+  dead,
 }
 /** Types that came after version 1. */
 const introducedIn: Partial<Record<Command["type"], number>> = {
@@ -158,6 +195,9 @@ const introducedIn: Partial<Record<Command["type"], number>> = {
   collect: 2,
   checkpoint: 2,
   readmit: 2,
+  retry: 3,
+  cordon: 3,
+  dead: 3,
 }
 const singles = new Set<Command["type"]>(["genesis", "dissolve", "raise", "checkpoint"])
 const types = Object.keys(itemCodecs) as Command["type"][]

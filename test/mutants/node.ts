@@ -122,8 +122,8 @@ export const nodeMutants: readonly Mutant[] = [
     id: "B-31",
     what: "a retried command is applied twice (redisraft#13)",
     file: "src/state/runs.ts",
-    find: 'if (submitted.key !== "" && known !== undefined) {',
-    replace: "if (known !== undefined && known.bodyHash !== submitted.bodyHash) {",
+    find: "if (known !== undefined) return known\n",
+    replace: "if (known?.ok === false) return known\n",
     tests: unit("state/runs"),
   },
   {

@@ -1,6 +1,6 @@
 /** Clusters of builds of different versions, whole nodes in virtual time (C-48). */
 import { expect, test } from "vitest"
-import { versionsOf } from "../../../src/schema/index.ts"
+import { knownVersions, versionsOf } from "../../../src/schema/index.ts"
 import type { ClusterRow } from "../../../src/state/index.ts"
 import { submit } from "../../unit/node/formed.ts"
 import { leads } from "./roles.ts"
@@ -8,6 +8,7 @@ import type { Machine } from "./machine.ts"
 import { agreed, formed, membersOf, runsOf, sameTables } from "./verify.ts"
 import { World } from "./world.ts"
 
+const { newest } = knownVersions
 const old = { oldest: 1, newest: 1 }
 const limitMs = 60_000
 
@@ -63,8 +64,8 @@ test("C-48: one old voter keeps the cluster at version 1, and it works; upgraded
   }
 
   await upgrade(cluster, cluster.machines[0]!)
-  await cluster.until("version 2 everywhere", limitMs, () =>
-    cluster.machines.every((machine) => versionAt(machine) === 2),
+  await cluster.until("the newest version everywhere", limitMs, () =>
+    cluster.machines.every((machine) => versionAt(machine) === newest),
   )
   await works(cluster, cluster.machines[2]!, "second")
   const last = await cluster.until("agreement", limitMs, () => {
@@ -73,7 +74,7 @@ test("C-48: one old voter keeps the cluster at version 1, and it works; upgraded
   })
   sameTables(cluster, last)
   const members = membersOf(last)
-  expect(members.map(versionsOf)).toEqual(members.map(() => ({ oldest: 1, newest: 2 })))
+  expect(members.map(versionsOf)).toEqual(members.map(() => knownVersions))
   expect(members.every(({ labels }) => !("troupe.versions" in labels))).toBe(true)
 })
 
@@ -86,8 +87,8 @@ test.each([1, 2, 3])("C-48: a rolling upgrade of three loses no run (seed %d)", 
     await upgrade(cluster, machine)
     expect(versionAt(machine)).toBe(place < 2 ? 1 : versionAt(machine))
   }
-  await cluster.until("version 2", limitMs, () =>
-    cluster.machines.every((machine) => versionAt(machine) === 2),
+  await cluster.until("the newest version", limitMs, () =>
+    cluster.machines.every((machine) => versionAt(machine) === newest),
   )
   await cluster.until("all finished", limitMs, () => {
     const leader = cluster.machines.find(leads)
@@ -99,8 +100,8 @@ test.each([1, 2, 3])("C-48: a rolling upgrade of three loses no run (seed %d)", 
 test("C-48: after the raise an older build ends with 76 and the others go on; put right, it comes back", async () => {
   const cluster = world(3, () => false)
   await cluster.until("one cluster", limitMs, () => formed(cluster))
-  await cluster.until("version 2", limitMs, () =>
-    cluster.machines.every((machine) => versionAt(machine) === 2),
+  await cluster.until("the newest version", limitMs, () =>
+    cluster.machines.every((machine) => versionAt(machine) === newest),
   )
   const follower = cluster.machines.find((machine) => !leads(machine))!
   follower.mayEndWith.add(76)
@@ -122,7 +123,11 @@ test("C-48: after the raise an older build ends with 76 and the others go on; pu
 
 test("C-48: a joining node that lacks the active version works but is no voter, and health says why", async () => {
   const cluster = world(1, () => false)
-  await cluster.until("version 2", limitMs, () => versionAt(cluster.machines[0]!) === 2)
+  await cluster.until(
+    "the newest version",
+    limitMs,
+    () => versionAt(cluster.machines[0]!) === newest,
+  )
   for (const number of [2, 3]) {
     const machine = cluster.add({ number, seeds: [1] })
     machine.versions = old
@@ -133,7 +138,7 @@ test("C-48: a joining node that lacks the active version works but is no voter, 
   const roles = membersOf(cluster.machines[0]!).map(({ role }) => role)
   expect(roles).toEqual(["voter", "worker", "worker"])
   expect(await healthOf(cluster, cluster.machines[0]!)).toContain(
-    "n2 understands versions 1 to 1, this cluster is at 2",
+    `n2 understands versions 1 to 1, this cluster is at ${newest}`,
   )
   await works(cluster, cluster.machines[1]!, "from a worker")
   for (const machine of cluster.machines.slice(1)) await upgrade2(cluster, machine)

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, test } from "vitest"
-import { type Member, versionsOf } from "../../../src/schema/index.ts"
+import { knownVersions, type Member, versionsOf } from "../../../src/schema/index.ts"
 import {
   activeVersion,
   apply,
@@ -96,6 +96,10 @@ test("C-48: raised to version 2, its members say what they understand in a field
   expect(readMember(tables, 1)!.versions).toEqual({ oldest: 1, newest: 1 })
 })
 
+test("C-48: raised from version 2 to 3, every row stays as it is", () => {
+  expect(migrate(applied(), { from: 2, to: 3 })).toEqual([])
+})
+
 test("a migration loses nothing that a member's row said", () => {
   const tables = applied()
   const before = readMember(tables, 2)!
@@ -123,7 +127,8 @@ test("C-48: a type of version 2 in an entry of version 1 is not understood, by n
 })
 
 test("C-48: a raise beyond what this build knows stops it", () => {
-  const command = { type: "raise", items: [{ version: 3 }] } as const
-  const data = encodeEntry({ version: 2, at: 1, command })
-  expect(() => decodeEntry(data)).toThrow(/raised to version 3/)
+  const next = knownVersions.newest + 1
+  const command = { type: "raise", items: [{ version: next }] } as const
+  const data = encodeEntry({ version: knownVersions.newest, at: 1, command })
+  expect(() => decodeEntry(data)).toThrow(`raised to version ${next}`)
 })
