@@ -4,6 +4,7 @@ import { sep } from "node:path"
 import type { Clock, Logger } from "../platform/index.ts"
 import { TroupeError } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
+import { createKeeperClock } from "./clock.ts"
 import { keeperError } from "./connection.ts"
 import { buildOf, generationsIn } from "./generations.ts"
 import { keeperCommand, keeperProgram } from "./launcher.ts"
@@ -24,6 +25,8 @@ export interface KeeperOptions {
 }
 
 const startTimeoutMs = 15_000
+/** Keepers of older versions do not know `renew`, nor attempts that need it. */
+const renewVersion = 3
 
 export class KeeperClient {
   readonly #options: KeeperOptions
@@ -149,6 +152,16 @@ export class KeeperClient {
 
   async end(target: Target & { graceMs: number; reason: string }): Promise<void> {
     await this.#ownerOf(target).call({ op: "end", ...target }, "done")
+  }
+
+  /** This node had a lease of the cluster `ageMs` ago. A keeper that is away hears of the next one. */
+  async renew({ clusterId, ageMs }: { clusterId: string; ageMs: number }): Promise<void> {
+    // By the host's own clock, so that a word that waits in a socket while the machine sleeps is old when it is heard.
+    const at = Math.max(0, Math.round(createKeeperClock().boottime() - ageMs))
+    const able = this.#links.filter(({ version }) => version >= renewVersion)
+    await Promise.all(
+      able.map(async (link) => await link.call({ op: "renew", clusterId, at }, "done")),
+    )
   }
 
   /** Of all keepers; fails while one of them is away, as what it has would look lost. */

@@ -10,6 +10,7 @@ import { launcherExit, type LimitHits, readHits } from "./limits.ts"
 import { hitsText, notStarted, seenEnding, type Stop, unseenEnding, withNotes } from "./outcome.ts"
 import type { AttemptFiles } from "./paths.ts"
 import { isAlive, type ProcessId } from "./process-table.ts"
+import { cutOffText, selfStopGraceMs, type Tenure } from "./tenure.ts"
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts"
 import type { Exit } from "./spawner.ts"
 import {
@@ -39,6 +40,7 @@ export interface JobOrder {
 export interface JobParts {
   readonly clock: KeeperClock
   readonly cgroups: Cgroups | undefined
+  readonly tenure: Tenure
   readonly ready: (at: number) => void
   readonly stopping: (stop: Stop) => void
   readonly ended: (ending: Ending) => void
@@ -70,12 +72,16 @@ export class Job {
   /** Its end will be noticed by looking. */
   #isOrphan: boolean
   #killRounds = 0
+  /** Boot-time clock. */
+  readonly #since: number
+  #isCutOff = false
   readonly #dropped = { stdout: 0, stderr: 0 }
 
   constructor(order: JobOrder, parts: JobParts) {
     this.#order = order
     this.#parts = parts
     this.#isOrphan = order.adopted
+    this.#since = parts.clock.boottime()
     const { process: leader, nonce, cgroup, limited } = order
     this.#tree = { leader, nonce, cgroup, limited, sessionEndTicks: undefined }
   }
@@ -102,6 +108,20 @@ export class Job {
   #endAtDeadline(): void {
     if (this.#stop || this.#exit) return
     this.#stopItself(`deadline of ${(this.#order.spec.deadlineMs ?? 0) / 1000} s reached`)
+  }
+
+  /** Its node may have been cut off for so long that it is started elsewhere: what goes on here would be a second one. */
+  #endWhenCutOff(): void {
+    const { selfStopMs, graceMs } = this.#order.spec
+    if (selfStopMs === undefined || this.#isCutOff || this.#over) return
+    if (!this.#parts.tenure.isOver(selfStopMs, this.#since)) return
+    this.#isCutOff = true
+    this.stop({
+      at: this.#parts.clock.now(),
+      graceMs: Math.min(graceMs, selfStopGraceMs),
+      reason: cutOffText(selfStopMs),
+      isLoss: true,
+    })
   }
 
   #stopItself(reason: string): void {
@@ -228,6 +248,7 @@ export class Job {
   watch(): void {
     const due = this.#deadlineAt !== undefined && this.#parts.clock.boottime() >= this.#deadlineAt
     if (due) this.#endAtDeadline()
+    this.#endWhenCutOff()
     this.#cap("stdout")
     this.#cap("stderr")
     if (this.#isOrphan && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)

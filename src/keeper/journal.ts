@@ -11,11 +11,12 @@ import {
   list,
   struct,
   text,
+  trailing,
   uint,
   union,
 } from "../lib/index.ts"
 import type { LaunchSpec } from "../wire/index.ts"
-import { endingCodec, limitsCodec, specCodec, targetFields, trailing } from "./protocol.ts"
+import { endingCodec, limitsCodec, specCodec, targetFields } from "./protocol.ts"
 
 const acceptedFields = struct({
   spec: specCodec,

@@ -61,6 +61,11 @@ export class KeeperLink {
     return this.#connection?.hello.build
   }
 
+  /** Of the protocol; 0 while none answers. */
+  get version(): number {
+    return this.#connection?.hello.version ?? 0
+  }
+
   /** What was last seen of all that it knows. */
   get attempts(): readonly KeeperAttempt[] {
     return [...this.#seen.values()]

@@ -7,6 +7,8 @@ export interface Stop {
   readonly at: number
   readonly graceMs: number
   readonly reason: string
+  /** Not the attempt's fault, nor anybody's word: its node was cut off. Kept by this keeper only. */
+  readonly isLoss?: true
 }
 
 export interface Times {
@@ -17,6 +19,11 @@ export interface Times {
 /** The parent saw it end. */
 export function seenEnding(exit: Exit, stop: Stop | undefined, times: Times): Ending {
   const stopped = stop !== undefined
+  if (stop?.isLoss) {
+    const { signal } = exit
+    const how = { outcome: "lost", reason: stop.reason, stopped, ...times } as const
+    return signal === undefined ? how : { ...how, signal }
+  }
   if (exit.signal !== undefined) {
     const reason = stop?.reason ?? `killed by ${exit.signal}`
     return { outcome: "signalled", signal: exit.signal, reason, stopped, ...times }

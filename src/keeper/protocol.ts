@@ -11,15 +11,17 @@ import {
   optional,
   struct,
   text,
+  trailing,
   uint,
   union,
 } from "../lib/index.ts"
 import type { Ending, ErrorCode, Limits } from "../schema/index.ts"
 import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
 
-/** 1: the first. 2: limits in a launch, the build in a hello. A node speaks with keepers of all versions up to its own,
- *  but sends a launch only to one of its own build: all other messages stay as they are. */
-export const protocolVersion = 2
+/** 1: the first. 2: limits in a launch, the build in a hello. 3: `renew`, and `selfStopMs` in a launch. A node speaks
+ *  with keepers of all versions up to its own, but sends a launch only to one of its own build: all other messages stay
+ *  as they are. */
+export const protocolVersion = 3
 export const frameBytesMax = 4 << 20
 /** Attempts in one page of `list`. */
 export const pageMax = 256
@@ -34,16 +36,6 @@ const readiness = union("method", {
   tcp_connect: struct({ host: text(1024), port: text(64), timeoutMs: uint }),
   delay: struct({ delayMs: uint, timeoutMs: uint }),
 })
-
-/** A last field that older versions do not have: absent, it takes no byte, and a message that ends before it has none. */
-export function trailing<T>(inner: Codec<T>): Codec<T | undefined> {
-  return {
-    write(writer, value) {
-      if (value !== undefined) optional(inner).write(writer, value)
-    },
-    read: (reader) => (reader.left === 0 ? undefined : optional(inner).read(reader)),
-  }
-}
 
 export const limitsCodec: Codec<Limits> = struct({
   memoryBytes: optional(uint),
@@ -73,8 +65,21 @@ const specFields = {
 }
 /** Without its limits: it may stand before other fields. */
 export const specCodec: Codec<LaunchSpec> = struct(specFields)
-/** Only as the end of a message. */
-const lastSpecCodec: Codec<LaunchSpec> = struct({ ...specFields, limits: trailing(limitsCodec) })
+const laterFields = struct({ limits: optional(limitsCodec), selfStopMs: trailing(uint) })
+/** Only as the end of a message: what came later takes no byte where it is absent. */
+const lastSpecCodec: Codec<LaunchSpec> = {
+  write(writer, value) {
+    const { limits, selfStopMs } = value
+    specCodec.write(writer, value)
+    if (limits || selfStopMs !== undefined) laterFields.write(writer, { limits, selfStopMs })
+  },
+  read(reader) {
+    const spec = specCodec.read(reader)
+    if (reader.left === 0) return spec
+    const { limits, selfStopMs } = laterFields.read(reader)
+    return { ...spec, ...(limits && { limits }), ...(selfStopMs !== undefined && { selfStopMs }) }
+  },
+}
 
 export const endingCodec: Codec<Ending> = struct({
   outcome: oneOf("exited", "signalled", "not_started", "unknown", "lost", "done"),
@@ -121,6 +126,8 @@ const request = union("op", {
   status: struct({}),
   /** Leaves when nothing is live; answers whether it does. */
   shutdown: struct({}),
+  /** The node had a lease of this cluster at `at`, ms since the host's boot. */
+  renew: struct({ clusterId: name, at: uint }),
 })
 const requestFrame = struct({ id: uint, request })
 export type Request = Parameters<typeof request.write>[1]

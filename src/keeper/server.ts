@@ -136,6 +136,9 @@ export class KeeperServer {
         return { kind: "done" }
       case "list":
         return { kind: "page", ...supervisor.page(request.after) }
+      case "renew":
+        supervisor.renew(request.clusterId, request.at)
+        return { kind: "done" }
       case "hello": {
         // An older node is answered in its own words.
         const version = Math.min(request.version, protocolVersion)

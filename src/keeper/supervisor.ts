@@ -17,6 +17,7 @@ import type { Exit, Spawner } from "./spawner.ts"
 import { prepareOrder } from "./preparation.ts"
 import { leaveCluster, removeFiles } from "./staging.ts"
 import type { Sweeper } from "./sweeper.ts"
+import { Tenure } from "./tenure.ts"
 import { findByNonce, isSameJob } from "./tree.ts"
 import { viewOf } from "./view.ts"
 
@@ -49,10 +50,12 @@ export class Supervisor {
   readonly #endWaiters = new Map<string, (() => void)[]>()
   #watch: Timer | undefined
   readonly #ledger: Ledger
+  readonly #tenure: Tenure
 
   constructor(book: Book, parts: SupervisorParts) {
     this.#book = book
     this.#parts = parts
+    this.#tenure = new Tenure(() => parts.clock.boottime())
     this.#ledger = new Ledger(book, { ...parts, ended: (attempt) => this.#ended(attempt) })
   }
 
@@ -107,11 +110,19 @@ export class Supervisor {
         attempt: spec.attempt,
       })
     }
+    this.#tenure.check(spec)
     if (this.#book.size >= attemptsMax) {
       throw new Refusal("ERR_LIMIT", "too many attempts are not yet forgotten", {
         what: "attempts of a keeper",
         max: attemptsMax,
       })
+    }
+  }
+
+  /** The node had a lease of this cluster then (ms since the host's boot): what is to end without one may go on. */
+  renew(clusterId: string, at: number): void {
+    if (this.#book.clusterId === undefined || this.#book.clusterId === clusterId) {
+      this.#tenure.renew(at)
     }
   }
 
@@ -233,6 +244,7 @@ export class Supervisor {
       {
         clock,
         cgroups,
+        tenure: this.#tenure,
         log,
         ready: (at) => {
           this.#ledger.note({ type: "ready", ...target, at })

@@ -223,6 +223,16 @@ export function optional<T>(inner: Codec<T>): Codec<T | undefined> {
   }
 }
 
+/** A last field that older writers do not have: absent, it takes no byte, and what ends before it has none. */
+export function trailing<T>(inner: Codec<T>): Codec<T | undefined> {
+  return {
+    write(writer, value) {
+      if (value !== undefined) optional(inner).write(writer, value)
+    },
+    read: (reader) => (reader.left === 0 ? undefined : optional(inner).read(reader)),
+  }
+}
+
 export function list<T>(inner: Codec<T>, max: number): Codec<readonly T[]> {
   return {
     write(writer, value) {

@@ -17,6 +17,7 @@ export {
   record,
   struct,
   text,
+  trailing,
   uint,
   union,
   Writer,

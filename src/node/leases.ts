@@ -1,9 +1,16 @@
 /** Leases and sessions: the leader asks every member, each moment, and notes who answers. */
 import { bootTag } from "./boots.ts"
-import { Facts, type Member } from "../schema/index.ts"
+import { Facts, type Member, understands, versionsOf } from "../schema/index.ts"
 import { readMembers, readSession } from "../state/index.ts"
-import type { AttemptSummary } from "../wire/index.ts"
+import type { AttemptSummary, HeardAt, JobAnswer } from "../wire/index.ts"
 import { type Duty, noteLost, proposeSoftly } from "./duty.ts"
+
+const nothingHeard: HeardAt = { boot: "", at: 0 }
+
+/** Members of older builds do not know of it. */
+function countsFromAnswers(member: Member): boolean {
+  return understands(versionsOf(member), 3)
+}
 
 /** What the leader knows of a member beyond the tables. Soft: a new leader learns it again. */
 export interface Contact {
@@ -17,6 +24,8 @@ export interface Contact {
   running: number
   /** As of the last answer. */
   facts?: Facts | undefined
+  /** Of the last answer: its start, and when it was given by its own boot-time clock. */
+  heard?: HeardAt | undefined
   /** Its wall clock against ours, ms. */
   clockOffsetMs?: number | undefined
 }
@@ -149,6 +158,7 @@ export class Leases {
             members: readMembers(this.#duty.replica.tables),
           }),
           pace: { ...this.#duty.replica.pace, boot: this.#duty.context.boot() },
+          ...(countsFromAnswers(member) && { heard: contact.heard ?? nothingHeard }),
         },
         { signal },
       )
@@ -156,6 +166,7 @@ export class Leases {
       if (!this.#duty.replica.isCurrent(member.id, bootTag(answer.boot))) {
         throw new Error("it runs from an older copy of its disk")
       }
+      this.#hearAt(member, contact, answer)
       this.#heard(contact)
       this.#learn(member, contact, { facts: answer.facts, at: (askedAt + clock.now()) / 2 })
       contact.rosterSent = rosterIndex
@@ -178,6 +189,15 @@ export class Leases {
     contact.steadySince = now
     contact.answered = true
     this.#hooks.changed()
+  }
+
+  /** Its right counts from this answer on; one that had none, or not for a while, is told so at once. */
+  #hearAt(member: Member, contact: Contact, answer: Extract<JobAnswer, { type: "lease" }>): void {
+    const { boot, at } = answer
+    if (at === undefined) return
+    const isFirst = contact.heard?.boot !== boot || !contact.answered
+    contact.heard = { boot, at }
+    if (isFirst) this.#duty.context.parts.clock.soon(() => this.renew(member.id))
   }
 
   /** What a voter needs, its leader waits for too; a longer timeout is announced at once. */

@@ -16,6 +16,8 @@ export const StartOrder = z.discriminatedUnion("driver", [
     graceMs: z.int().nonnegative(),
     onKeeperDeath: z.enum(["survive", "die"]),
     limits: Limits.optional(),
+    /** Of an attempt that is moved elsewhere when its node is lost: without a lease for so long it is ended here. */
+    selfStopMs: z.int().positive().optional(),
     /** Report `started` and `ready`, since an edge or a view depends on them. */
     progress: z.boolean(),
   }),
@@ -31,4 +33,9 @@ export type StartOrder = z.infer<typeof StartOrder>
 export function parseTaskName(name: string): { group: string; index: number } {
   const match = /^(.*)\[(\d+)\]$/.exec(name)
   return match ? { group: match[1]!, index: Number(match[2]) } : { group: name, index: 0 }
+}
+
+/** One attempt of one task of one run. */
+export function attemptKey(ref: { run: string; task: string; fence: number }): string {
+  return `${ref.run}/${ref.task}/${ref.fence}`
 }

@@ -228,6 +228,8 @@ export interface Keeper {
     reason: string
   }): Promise<void>
   list(): Promise<readonly KeeperAttempt[]>
+  /** This node had a lease of the cluster `ageMs` ago: attempts with `selfStopMs` count from then. ERR_KEEPER. */
+  renew(lease: { readonly clusterId: string; readonly ageMs: number }): Promise<void>
   onChange(handler: (attempt: KeeperAttempt) => void): void
   /** The result is accepted: journal rows may go; files go when `files` is true. */
   forget(target: { run: string; task: string; fence: number; files: boolean }): Promise<void>

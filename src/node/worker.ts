@@ -1,5 +1,5 @@
 /** Worker duties: obeys the leader's lease and orders, performs attempts, reports until it is heard. */
-import { type Ending, type PeerRef, TroupeError } from "../schema/index.ts"
+import type { PeerRef } from "../schema/index.ts"
 import {
   type AttemptSummary,
   type JobAnswer,
@@ -7,40 +7,22 @@ import {
   type KeeperAttempt,
   logBytesMax,
 } from "../wire/index.ts"
-import { type BuiltinResult, type BuiltinWork, performBuiltin } from "./builtins.ts"
+import { BuiltinAttempts } from "./builtin-attempts.ts"
+import type { BuiltinWork } from "./builtins.ts"
 import type { NodeContext } from "./context.ts"
 import { factsOf } from "./facts.ts"
-import type { RunRows } from "./launch.ts"
-import { parseTaskName, StartOrder } from "./orders.ts"
-import { replicateBlobs } from "./replication.ts"
+import { type Lease, leaseFrom } from "./held-lease.ts"
+import { attemptKey as keyOf, parseTaskName, StartOrder } from "./orders.ts"
 import { Reports } from "./reports.ts"
 
 type Order<T extends JobRequest["type"]> = Extract<JobRequest, { type: T }>
-
-interface Lease {
-  readonly term: number
-  readonly lease: number
-  readonly leader: PeerRef
-  /** Boot-time clock. */
-  readonly expiresAt: number
-}
-
-interface Builtin {
-  readonly run: string
-  readonly task: string
-  readonly attempt: number
-  readonly fence: number
-  readonly abort: AbortController
-  readonly startedAt: number
-  ending?: Ending
-}
 
 const outputBytesMax = 1 << 30
 const logPollMs = 50
 
 export class Worker {
   readonly #context: NodeContext
-  readonly #builtins = new Map<string, Builtin>()
+  readonly #builtins: BuiltinAttempts
   /** Attempts of the keeper that have not ended. */
   readonly #live = new Set<string>()
   readonly #reports: Reports
@@ -56,6 +38,7 @@ export class Worker {
   constructor(context: NodeContext) {
     this.#context = context
     this.#reports = new Reports(context, () => this.#lease?.leader)
+    this.#builtins = new BuiltinAttempts(context, this.#reports)
   }
 
   /** Everything that the keeper still holds is reported again: the reports of a past life may not have been heard. */
@@ -68,16 +51,16 @@ export class Worker {
   stop(): void {
     this.#stopped = true
     this.#reports.stop()
-    for (const builtin of this.#builtins.values()) builtin.abort.abort(stopping())
+    this.#builtins.stop()
   }
 
-  /** The leader whose lease this node holds, if it is still good. */
+  /** The leader that was heard lately. */
   leader(): PeerRef | undefined {
     const lease = this.#lease
     const isGood =
       lease !== undefined &&
       this.#clusterId === this.#context.identity()?.clusterId &&
-      lease.expiresAt > this.#context.parts.clock.boottime()
+      lease.heardUntil > this.#context.parts.clock.boottime()
     return isGood ? lease.leader : undefined
   }
 
@@ -93,8 +76,7 @@ export class Worker {
 
   /** Attempts that run here now. */
   running(): number {
-    const builtins = [...this.#builtins.values()].filter((one) => !one.ending)
-    return this.#live.size + builtins.length
+    return this.#live.size + this.#builtins.running
   }
 
   async handle(from: string, request: JobRequest): Promise<JobAnswer> {
@@ -123,13 +105,9 @@ export class Worker {
     if (problem) return this.#refuse(problem)
     if (from !== request.leaderPeer.peerId)
       return this.#refuse("a lease comes from the leader itself")
-    const { clock } = this.#context.parts
-    this.#lease = {
-      term: request.term,
-      lease: request.lease,
-      leader: request.leaderPeer,
-      expiresAt: clock.boottime() + request.ttlMs,
-    }
+    const at = this.#context.parts.clock.boottime()
+    this.#lease = leaseFrom(request, { now: at, boot: this.#context.boot(), before: this.#lease })
+    this.#renewKeeper(this.#lease, at)
     if (request.pace) {
       this.#leaderBoot = { peerId: from, boot: request.pace.boot }
       this.#context.replica()?.follow(request.term, request.pace)
@@ -142,42 +120,55 @@ export class Worker {
       rosterIndex: request.rosterIndex,
       attempts: await this.#attempts(),
       facts: factsOf(this.#context, this.running()),
+      ...(request.heard && { at }),
     }
+  }
+
+  /** What must not run on without a lease is ended by the keeper: this process may be dead by then. */
+  #renewKeeper(lease: Lease, now: number): void {
+    const { keeper, logger } = this.#context.parts
+    if (lease.lease === 0 || lease.expiresAt <= now) return
+    const clusterId = this.#keeperCluster(this.#clusterId!)
+    keeper.renew({ clusterId, ageMs: now - lease.renewedAt }).catch((error: unknown) => {
+      logger.debug("the keeper did not hear of a lease", { error: String(error) })
+    })
+  }
+
+  /** A recovered node's jobs go on under the name that its keeper knows. */
+  #keeperCluster(clusterId: string): string {
+    return this.#context.identity()?.keeperCluster ?? clusterId
   }
 
   async #attempts(): Promise<readonly AttemptSummary[]> {
     const kept = (await this.#context.parts.keeper.list()).map(summaryOf)
-    const builtins = [...this.#builtins.values()].map((one): AttemptSummary => ({
-      run: one.run,
-      task: one.task,
-      attempt: one.attempt,
-      fence: one.fence,
-      state: one.ending ? "ended" : "started",
-      startedAt: one.startedAt,
-      ending: one.ending,
-    }))
-    return [...kept, ...builtins]
+    return [...kept, ...this.#builtins.summaries()]
   }
 
   async #onStart(request: Order<"start">): Promise<JobAnswer> {
     const problem = this.#refusal(request)
     if (problem) return this.#refuse(problem)
-    const lease = this.#lease
-    if (!lease || lease.lease !== request.lease || lease.lease === 0) {
-      return this.#refuse(`no lease ${request.lease} here`)
-    }
-    if (lease.expiresAt <= this.#context.parts.clock.boottime())
-      return this.#refuse("the lease has expired")
+    const unleased = this.#leaseProblem(request)
+    if (unleased) return this.#refuse(unleased)
     const order = StartOrder.parse(request.launch)
     try {
       const attempt =
         order.driver === "process"
           ? await this.#launch(request, order)
-          : this.#perform(request, order.work as BuiltinWork, order.deadlineMs)
+          : this.#builtins.perform(request, order.work as BuiltinWork, order.deadlineMs)
       return { type: "start", attempt }
     } catch (error) {
       return this.#refuse(error instanceof Error ? error.message : String(error))
     }
+  }
+
+  /** Why there is no right to hold this attempt now, if there is none. */
+  #leaseProblem(request: Order<"start">): string | undefined {
+    const lease = this.#lease
+    if (!lease || lease.lease !== request.lease || lease.lease === 0) {
+      return `no lease ${request.lease} here`
+    }
+    if (lease.expiresAt <= this.#context.parts.clock.boottime()) return "the lease has expired"
+    return undefined
   }
 
   async #launch(
@@ -187,10 +178,12 @@ export class Worker {
     const { parts } = this.#context
     const signal = parts.clock.timeoutSignal(600_000, `staging files of ${request.task}`)
     for (const file of order.files) await this.#context.fetch(file.digest, signal)
+    // That may have taken minutes: another leader may have moved it elsewhere meanwhile.
+    const problem = this.#refusal(request) ?? this.#leaseProblem(request)
+    if (problem) throw new Error(`${problem}, after its files had been fetched`)
     if (!order.progress) this.#quiet.add(keyOf(request))
     const attempt = await parts.keeper.launch({
-      // A recovered node's jobs go on under the name that its keeper knows.
-      clusterId: this.#context.identity()?.keeperCluster ?? request.clusterId,
+      clusterId: this.#keeperCluster(request.clusterId),
       term: request.term,
       fence: request.fence,
       lease: request.lease,
@@ -208,102 +201,18 @@ export class Worker {
       onKeeperDeath: order.onKeeperDeath,
       outputBytesMax,
       limits: order.limits,
+      ...(order.onKeeperDeath === "die" && {
+        selfStopMs: Math.max(order.selfStopMs ?? 0, this.#lease!.ttlMs),
+      }),
     })
     this.#note(attempt)
     return summaryOf(attempt)
   }
 
-  #perform(
-    request: Order<"start">,
-    work: BuiltinWork,
-    deadlineMs: number | undefined,
-  ): AttemptSummary {
-    const key = keyOf(request)
-    const known = this.#builtins.get(key)
-    const builtin: Builtin = known ?? {
-      run: request.run,
-      task: request.task,
-      attempt: request.attempt,
-      fence: request.fence,
-      abort: new AbortController(),
-      startedAt: this.#context.parts.clock.now(),
-    }
-    if (!known) {
-      this.#builtins.set(key, builtin)
-      void this.#runBuiltin(builtin, work, deadlineMs ?? 600_000)
-    }
-    const { run, task, attempt, fence, startedAt, ending } = builtin
-    return { run, task, attempt, fence, startedAt, ending, state: ending ? "ended" : "started" }
-  }
-
-  async #runBuiltin(builtin: Builtin, work: BuiltinWork, deadlineMs: number): Promise<void> {
-    const { clock, logger } = this.#context.parts
-    const signal = AbortSignal.any([
-      builtin.abort.signal,
-      clock.timeoutSignal(deadlineMs, builtin.task),
-    ])
-    let result: BuiltinResult = { outputs: [] }
-    let ending: Ending = { outcome: "done", stopped: false }
-    try {
-      result = await this.#builtinWork(builtin, work, signal)
-    } catch (error) {
-      if (this.#stopped) return // The next life of this node is told to start it again.
-      const reason = error instanceof Error ? error.message : String(error)
-      logger.warn("a builtin task failed", { run: builtin.run, task: builtin.task, error: reason })
-      ending = {
-        outcome: "exited",
-        exitCode: 1,
-        reason,
-        stopped: builtin.abort.signal.aborted,
-      }
-    }
-    builtin.ending = { ...ending, startedAt: builtin.startedAt, endedAt: clock.now() }
-    this.#reports.add({
-      run: builtin.run,
-      ...parseTaskName(builtin.task),
-      attempt: builtin.attempt,
-      fence: builtin.fence,
-      state: "ended",
-      at: clock.now(),
-      ending: builtin.ending,
-      outputs: result.outputs,
-      ...(result.bundle && { bundle: result.bundle }),
-    })
-  }
-
-  async #builtinWork(
-    builtin: Builtin,
-    work: BuiltinWork,
-    signal: AbortSignal,
-  ): Promise<BuiltinResult> {
-    const context = this.#context
-    const rows = (await context.call("runRows", { run: builtin.run }, { signal })) as RunRows
-    const task = rows.run.tasks.find((one) => one.name === builtin.task)
-    if (!task) {
-      throw new TroupeError("ERR_TASK_NOT_FOUND", `${builtin.run} has no task ${builtin.task}`, {
-        run: builtin.run,
-        task: builtin.task,
-      })
-    }
-    return await performBuiltin(work, task, {
-      parts: context.parts,
-      version: context.options.version,
-      self: context.identity()!.memberId,
-      rows,
-      signal,
-      fetch: (digest, fetchSignal) => context.fetch(digest, fetchSignal),
-      replicate: (digests, copySignal) => replicateBlobs(context, digests, copySignal),
-    })
-  }
-
   async #onStop(request: Order<"stop">): Promise<JobAnswer> {
     const problem = this.#refusal(request)
     if (problem) return this.#refuse(problem)
-    const builtin = this.#builtins.get(keyOf(request))
-    if (builtin) {
-      builtin.abort.abort(new Error(request.reason))
-      return { type: "stop", known: true }
-    }
+    if (this.#builtins.end(request, request.reason)) return { type: "stop", known: true }
     const { keeper } = this.#context.parts
     const known = (await keeper.list()).some((one) => keyOf(one) === keyOf(request))
     if (known) await keeper.end(request)
@@ -316,7 +225,7 @@ export class Worker {
     const { keeper } = this.#context.parts
     for (const target of request.attempts) {
       this.#quiet.delete(keyOf(target))
-      if (this.#builtins.delete(keyOf(target))) continue
+      if (this.#builtins.forget(target)) continue
       await keeper.forget({ ...target, files: request.files })
     }
     return { type: "forget" }
@@ -379,17 +288,9 @@ export class Worker {
   }
 }
 
-function keyOf(ref: { run: string; task: string; fence: number }): string {
-  return `${ref.run}/${ref.task}/${ref.fence}`
-}
-
 function summaryOf(attempt: KeeperAttempt): AttemptSummary {
   const { run, task, fence, state, startedAt, readyAt, ending } = attempt
   return { run, task, attempt: attempt.attempt, fence, state, startedAt, readyAt, ending }
-}
-
-function stopping(): TroupeError<"ERR_STOPPED"> {
-  return new TroupeError("ERR_STOPPED", "this node is stopping", { what: "worker" })
 }
 
 function unknownOrder(request: never): never {

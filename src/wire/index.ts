@@ -2,7 +2,7 @@
 export type { ConfState, Entry, EntryType, HardState, Message } from "../consensus/index.ts"
 export type { AppliedMark, LogBatch, LogMark, LogRecord, Row } from "./log.ts"
 export { logMark, logRecord, rowChunk } from "./log.ts"
-export type { KeeperAttempt, LaunchSpec } from "./keeper.ts"
+export type { KeeperAttempt, KeptOutput, LaunchSpec, OutputPiece, OutputStart } from "./keeper.ts"
 export {
   decodeEntry,
   encodeEntries,
@@ -23,6 +23,7 @@ export {
   ctlBodyBytesMax,
   type CtlRequest,
   ctlRequest,
+  type HeardAt,
   type Hello,
   type JobAnswer,
   jobAnswer,

@@ -28,6 +28,8 @@ export interface LaunchSpec {
   readonly outputBytesMax: number
   /** Of its whole tree; where one cannot be enforced the attempt is not started, and its reason says why. */
   readonly limits?: Limits | undefined
+  /** Ended by the keeper when its node had no lease for this long (boot-time clock): it may run elsewhere by then. */
+  readonly selfStopMs?: number | undefined
 }
 
 export interface KeeperAttempt {

@@ -13,6 +13,7 @@ import {
   oneOf,
   optional,
   struct,
+  trailing,
   uint,
   union,
 } from "../lib/index.ts"
@@ -208,6 +209,12 @@ export interface AttemptRef {
   readonly fence: number
 }
 
+/** A moment of a worker: its start, and ms of that process's boot-time clock. */
+export interface HeardAt {
+  readonly boot: string
+  readonly at: number
+}
+
 export type JobRequest =
   /** Leader → worker, every heartbeat: the right to hold attempts for `ttlMs` from its arrival. */
   | {
@@ -227,6 +234,9 @@ export type JobRequest =
       readonly pace?:
         | { readonly electionMs: number; readonly reason: string; readonly boot: string }
         | undefined
+      /** The last answer that this leader has heard: the right counts from when that was given, so that a lease that
+       *  waited on its way gives none. Only to members that know of it; an empty boot: none was heard. */
+      readonly heard?: HeardAt | undefined
     }
   /** Leader → worker. The same fence twice answers that attempt's state. */
   | {
@@ -290,6 +300,8 @@ export type JobAnswer =
       readonly attempts: readonly AttemptSummary[]
       /** Facts as gossip carries them. */
       readonly facts?: Readonly<Record<string, unknown>> | undefined
+      /** When the request came, by the worker's boot-time clock; where it said what was heard. */
+      readonly at?: number | undefined
     }
   | { readonly type: "start"; readonly attempt: AttemptSummary }
   /** `known` false: no such attempt here. */
@@ -330,6 +342,7 @@ export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
       rosterIndex: uint,
       members: optional(list(fields.member, membersMax)),
       pace: optional(struct({ electionMs: uint, reason: fields.sentence, boot: fields.short })),
+      heard: trailing(struct({ boot: fields.short, at: fields.time })),
     }),
     start: struct({
       ...order,
@@ -363,6 +376,7 @@ export const jobAnswer: MessageCodec<JobAnswer> = messages<JobAnswer>(
       rosterIndex: uint,
       attempts: list(summary, attemptsMax),
       facts: optional(json<Readonly<Record<string, unknown>>>(64 * 1024)),
+      at: trailing(fields.time),
     }),
     start: struct({ attempt: summary }),
     stop: struct({ known: bool }),

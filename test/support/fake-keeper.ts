@@ -37,6 +37,8 @@ interface FakeAttempt {
   readonly text: { stdout: string; stderr: string }
   seen: KeeperAttempt
   stop?: { readonly reason: string; killAt: number }
+  /** Ended here because its node was cut off. */
+  isCutOff?: true
   /** Started under an earlier keeper: its exit status will not be known. */
   orphan: boolean
 }
@@ -62,6 +64,8 @@ export class FakeKeeper {
   #term = 0
   #pid = 100
   #alive = true
+  /** Boot-time clock: when the node had a lease, as far as it said. */
+  #renewedAt: number | undefined
 
   constructor(options: FakeKeeperOptions) {
     this.#options = options
@@ -216,6 +220,32 @@ export class FakeKeeper {
       )
     }
     this.#awaitReadiness(attempt, later)
+    const { selfStopMs } = spec
+    if (selfStopMs !== undefined) {
+      this.#awaitCutOff(attempt, { selfStopMs, since: this.#options.clock.boottime() })
+    }
+  }
+
+  #awaitCutOff(
+    attempt: FakeAttempt,
+    limit: { readonly selfStopMs: number; readonly since: number },
+  ): void {
+    const { clock } = this.#options
+    const left = (this.#renewedAt ?? limit.since) + limit.selfStopMs - clock.boottime()
+    if (left > 0) {
+      attempt.timers.push(clock.after(left, () => this.#awaitCutOff(attempt, limit)))
+      return
+    }
+    attempt.isCutOff = true
+    const graceMs = Math.min(attempt.spec.graceMs, 1000)
+    const reason = `its node had had no lease for ${limit.selfStopMs / 1000} s`
+    this.end({ ...attempt.spec, graceMs, reason })
+  }
+
+  renew({ clusterId, ageMs }: { readonly clusterId: string; readonly ageMs: number }): void {
+    if (this.#clusterId !== undefined && this.#clusterId !== clusterId) return
+    const at = this.#options.clock.boottime() - ageMs
+    this.#renewedAt = Math.max(this.#renewedAt ?? 0, at)
   }
 
   #awaitReadiness(attempt: FakeAttempt, later: (ms: number, run: () => void) => void): void {
@@ -272,6 +302,10 @@ export class FakeKeeper {
     const { stop } = attempt
     if (attempt.orphan) return this.#endUnknown(attempt)
     const stopped = stop !== undefined
+    if (stop && attempt.isCutOff) {
+      const how = { outcome: "lost", reason: stop.reason, stopped } as const
+      return this.#end(attempt, signal === undefined ? how : { ...how, signal })
+    }
     if (signal !== undefined) {
       const reason = stop?.reason ?? `killed by ${signal}`
       return this.#end(attempt, { outcome: "signalled", signal, reason, stopped })
@@ -439,6 +473,10 @@ class FakeClient implements Keeper {
 
   async list(): Promise<readonly KeeperAttempt[]> {
     return this.#up().list()
+  }
+
+  async renew(lease: { readonly clusterId: string; readonly ageMs: number }): Promise<void> {
+    this.#up().renew(lease)
   }
 
   onChange(handler: (attempt: KeeperAttempt) => void): void {

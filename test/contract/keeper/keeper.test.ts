@@ -1,5 +1,6 @@
 /** What every keeper promises: orders, endings, readiness, output, and what outlives whom. */
 import { createServer } from "node:net"
+import { createClock } from "../../../src/platform/index.ts"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import * as scripts from "./scripts.ts"
 import { fakeWorld, realWorld, type Watched, type World } from "./worlds.ts"
@@ -164,6 +165,51 @@ describe.each([
       stopped: true,
       reason: "deadline of 0.1 s reached",
     })
+  })
+
+  test("an attempt that is moved elsewhere without a lease ends here first, and is lost, not failed", async () => {
+    const { order } = await run(scripts.sleeps, { selfStopMs: 700 })
+    const stays = await run(scripts.sleeps)
+    await node.port.renew({ clusterId: order.clusterId, ageMs: 0 })
+    const ending = await node.ending(order)
+    expect(ending).toMatchObject({
+      outcome: "lost",
+      stopped: true,
+      reason: "its node had had no lease for 0.7 s",
+    })
+    expect(ending.endedAt! - ending.startedAt!).toBeGreaterThanOrEqual(600)
+    expect((await node.find(stays.order))?.state).toBe("started")
+    const late = world.order(scripts.sleeps, { selfStopMs: 700 })
+    await node.port.renew({ clusterId: order.clusterId, ageMs: 700 })
+    if (name === "real") {
+      await expect(node.port.launch(late)).rejects.toMatchObject({ code: "ERR_LEASE_LOST" })
+    }
+  })
+
+  test("it is ended though nobody is there to renew, and however deaf it is", async () => {
+    const order = world.order(scripts.ignoresTerm, { selfStopMs: 500, graceMs: 60_000 })
+    await node.port.launch(order)
+    await node.port.stop()
+    node = await world.node()
+    expect(await node.ending(order)).toMatchObject({ outcome: "lost", signal: "SIGKILL" })
+  })
+
+  test("renewals keep it running; a late one, or another cluster's, extends nothing", async () => {
+    const { order } = await run(scripts.sleeps, { selfStopMs: 900 })
+    for (let round = 0; round < 5; round++) {
+      await node.port.renew({ clusterId: order.clusterId, ageMs: 0 })
+      await createClock().sleep(300)
+    }
+    expect((await node.find(order))?.state).toBe("started")
+    const deaf = setInterval(() => {
+      void node.port.renew({ clusterId: "c-9", ageMs: 0 })
+      void node.port.renew({ clusterId: order.clusterId, ageMs: 5000 })
+    }, 100)
+    try {
+      expect(await node.ending(order)).toMatchObject({ outcome: "lost" })
+    } finally {
+      clearInterval(deaf)
+    }
   })
 
   test("end sends TERM, and KILL to those who do not listen", async () => {
