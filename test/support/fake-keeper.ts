@@ -33,22 +33,55 @@ interface Target {
 interface FakeAttempt {
   readonly spec: LaunchSpec
   readonly job: FakeJob
+  /** What its keeper plans for it: gone with the keeper. */
   readonly timers: Timer[]
   readonly text: { stdout: string; stderr: string }
   seen: KeeperAttempt
+  /** Its order is in the journal: before, a crash forgets it. */
+  durable: boolean
+  /** What the task's fence was before this order. */
+  readonly fenceBefore: number
+  process?: FakeProcess
+  /** Its ending is on its way to the journal. */
+  ending?: true
   stop?: { readonly reason: string; killAt: number }
   /** Ended here because its node was cut off. */
   isCutOff?: true
   /** Started under an earlier keeper: its exit status will not be known. */
   orphan: boolean
+  /** Its host lost its power. */
+  isLost?: true
+}
+
+/** What a script does, whatever any keeper knows of it. */
+interface FakeProcess {
+  alive: boolean
+  readonly timers: Timer[]
+  listens: boolean
+}
+
+/** What really happens to the process of an attempt. */
+export interface ProcessEvent {
+  readonly kind: "start" | "ready" | "stopping" | "end"
+  readonly spec: LaunchSpec
+  /** Of an end: how; both absent: exit code 0. */
+  readonly exitCode?: number
+  readonly signal?: string
+  /** Of a stop: what its keeper was told. */
+  readonly reason?: string
 }
 
 export interface FakeKeeperOptions {
   readonly clock: Clock
+  /** By which scripts work; the keeper's own clock unless given. It stands still where the host sleeps. */
+  readonly workClock?: Clock
   /** What an order's command does. */
   readonly script: (spec: LaunchSpec) => FakeJob
+  readonly onProcess?: (event: ProcessEvent) => void
   /** From the order to the process. */
-  readonly spawnMs?: number
+  readonly spawnMs?: number | (() => number)
+  /** Until a line of the journal is durable; none: at once. */
+  readonly syncMs?: () => number
   /** From the keeper's death to the next one's answer. */
   readonly restartMs?: number
 }
@@ -64,6 +97,8 @@ export class FakeKeeper {
   #term = 0
   #pid = 100
   #alive = true
+  /** Counts deaths: what a dead keeper had begun does not go on. */
+  #life = 0
   /** Boot-time clock: when the node had a lease, as far as it said. */
   #renewedAt: number | undefined
 
@@ -90,25 +125,56 @@ export class FakeKeeper {
 
   /** kill -9 of the keeper; the next one is up after `restartMs`. Jobs that must die with it do. */
   crash(): void {
-    this.#alive = false
+    if (!this.#alive) return
+    this.#die()
     for (const attempt of this.#live()) {
-      attempt.orphan = true
-      if (attempt.spec.onKeeperDeath === "die") this.#silence(attempt)
+      if (attempt.spec.onKeeperDeath === "die") this.#processEnds(attempt, { signal: "SIGKILL" })
     }
-    this.#options.clock.after(this.#options.restartMs ?? 50, () => {
-      this.#alive = true
-      for (const attempt of this.#live()) {
-        const died = attempt.spec.onKeeperDeath === "die"
-        if (!attempt.seen.pid || died) this.#endUnknown(attempt)
-      }
+    const life = this.#life
+    this.#options.clock.after(this.restartMs, () => {
+      if (life === this.#life) this.#recover()
     })
   }
 
-  /** The machine goes down and comes back: what ran is lost. */
-  reboot(): void {
+  /** The host loses its power: every process is gone. */
+  halt(): void {
+    this.#die()
     for (const attempt of this.#live()) {
-      const reason = "the host was restarted while it ran"
-      this.#end(attempt, { outcome: "lost", reason, stopped: false })
+      this.#processEnds(attempt, { signal: "SIGKILL" })
+      attempt.isLost = true
+    }
+  }
+
+  /** The host is up again, with a keeper. */
+  boot(): void {
+    if (!this.#alive) this.#recover()
+  }
+
+  #die(): void {
+    this.#alive = false
+    this.#life++
+    this.#renewedAt = undefined
+    this.#launching.clear()
+    for (const attempt of this.#live()) {
+      attempt.orphan = true
+      delete attempt.ending
+      this.#silence(attempt)
+      if (attempt.durable) continue
+      const { run, task } = attempt.spec
+      this.#attempts.delete(keyOf(attempt.spec))
+      this.#fences.set(`${run}\n${task}`, attempt.fenceBefore)
+    }
+  }
+
+  #recover(): void {
+    this.#alive = true
+    for (const attempt of this.#live()) {
+      if (attempt.isLost) {
+        const reason = "the host was restarted while it ran"
+        this.#end(attempt, { outcome: "lost", reason, stopped: false })
+      } else if (attempt.process?.alive !== true) this.#endUnknown(attempt)
+      else if (attempt.stop) this.#terminate(attempt)
+      else this.#watch(attempt)
     }
   }
 
@@ -118,6 +184,19 @@ export class FakeKeeper {
 
   #silence(attempt: FakeAttempt): void {
     for (const timer of attempt.timers.splice(0)) timer.cancel()
+  }
+
+  /** Whether the keeper that began something in this life is still there. */
+  #isOver(life: number): boolean {
+    return life !== this.#life
+  }
+
+  async #synced(): Promise<void> {
+    const { syncMs, clock } = this.#options
+    if (!syncMs) return
+    const life = this.#life
+    await clock.sleep(syncMs())
+    if (this.#isOver(life)) throw keeperError("it died")
   }
 
   // ---------------------------------------------------------------- orders
@@ -155,6 +234,7 @@ export class FakeKeeper {
     const { run, task, fence } = spec
     this.#clusterId = spec.clusterId
     this.#term = Math.max(this.#term, spec.term)
+    const fenceBefore = this.#fences.get(`${run}\n${task}`) ?? 0
     this.#fences.set(`${run}\n${task}`, fence)
     const name = `/fake/${run}.${task}.${spec.attempt}`
     this.#attempts.set(keyOf(spec), {
@@ -162,6 +242,8 @@ export class FakeKeeper {
       job: this.#options.script(spec),
       timers: [],
       text: { stdout: "", stderr: "" },
+      durable: false,
+      fenceBefore,
       orphan: false,
       seen: {
         run,
@@ -180,49 +262,94 @@ export class FakeKeeper {
 
   async #start(attempt: FakeAttempt): Promise<void> {
     const { spec, job } = attempt
+    const { clock, spawnMs = 2 } = this.#options
+    const life = this.#life
+    await this.#synced()
+    attempt.durable = true
     for (const other of this.#live()) {
       const isOlder = other.spec.run === spec.run && other.spec.task === spec.task
       if (!isOlder || other.spec.fence >= spec.fence) continue
       this.end({ ...other.spec, reason: `superseded by attempt ${spec.attempt}` })
-      while (other.seen.state !== "ended") await this.#options.clock.sleep(1)
+      while (other.seen.state !== "ended") {
+        await clock.sleep(1)
+        if (this.#isOver(life)) throw keeperError("it died")
+      }
     }
-    await this.#options.clock.sleep(this.#options.spawnMs ?? 2)
-    if (attempt.seen.state === "ended") return
-    if (job.problem !== undefined) {
-      return this.#end(attempt, { outcome: "not_started", reason: job.problem, stopped: false })
+    await clock.sleep(typeof spawnMs === "number" ? spawnMs : spawnMs())
+    if (this.#isOver(life)) throw keeperError("it died")
+    const isStopped = attempt.seen.state === "ended" || attempt.ending
+    if (!isStopped && job.problem === undefined) {
+      this.#begin(attempt)
+      this.#change(attempt, { state: "started", pid: this.#pid++, startedAt: clock.now() })
+      this.#watch(attempt)
+      return
     }
-    const { run, task, fence } = spec
-    this.starts.push({ run, task, fence })
-    this.#change(attempt, {
-      state: "started",
-      pid: this.#pid++,
-      startedAt: this.#options.clock.now(),
-    })
-    this.#play(attempt)
+    const reason = job.problem ?? ""
+    this.#end(attempt, { outcome: "not_started", reason, stopped: false })
+    while (this.#attempts.get(keyOf(spec))?.seen.state === "accepted") {
+      await clock.sleep(1)
+      if (this.#isOver(life)) throw keeperError("it died")
+    }
   }
 
-  #play(attempt: FakeAttempt): void {
+  /** The process: it writes, listens and ends whether a keeper is there or not. */
+  #begin(attempt: FakeAttempt): void {
     const { spec, job } = attempt
-    const later = (ms: number, run: () => void) =>
-      attempt.timers.push(this.#options.clock.after(ms, run))
+    const { run, task, fence } = spec
+    this.starts.push({ run, task, fence })
+    const process: FakeProcess = { alive: true, timers: [], listens: false }
+    attempt.process = process
+    this.#options.onProcess?.({ kind: "start", spec })
     for (const { atMs, stream = "stdout", text } of job.output ?? []) {
-      later(atMs, () => {
+      this.#work(process, atMs, () => {
         attempt.text[stream] = cut(attempt.text[stream] + text, spec.outputBytesMax)
         if (stream === "stdout") this.#checkOutput(attempt)
       })
     }
-    if (job.durationMs !== undefined) {
-      later(job.durationMs, () => this.#exit(attempt, job))
+    if (job.listensAtMs !== undefined) {
+      this.#work(process, job.listensAtMs, () => {
+        process.listens = true
+        this.#checkPort(attempt)
+      })
     }
+    if (job.durationMs !== undefined) {
+      this.#work(process, job.durationMs, () => this.#processEnds(attempt, job))
+    }
+  }
+
+  #work(process: FakeProcess, ms: number, run: () => void): void {
+    process.timers.push((this.#options.workClock ?? this.#options.clock).after(ms, run))
+  }
+
+  /** Noticed by the keeper, if there is one. */
+  #processEnds(attempt: FakeAttempt, exit: Exit): void {
+    const { process, spec } = attempt
+    if (!process?.alive) return
+    process.alive = false
+    for (const timer of process.timers) timer.cancel()
+    const { exitCode, signal } = exit
+    const how = {
+      ...(exitCode !== undefined && { exitCode }),
+      ...(signal !== undefined && { signal }),
+    }
+    this.#options.onProcess?.({ kind: "end", spec, ...how })
+    if (this.#alive) this.#exit(attempt, exit)
+  }
+
+  /** What the keeper does for one that runs: of this life, or found again. */
+  #watch(attempt: FakeAttempt): void {
+    const { spec, seen } = attempt
+    const { clock } = this.#options
+    const later = (ms: number, run: () => void) => attempt.timers.push(clock.after(ms, run))
     if (spec.deadlineMs !== undefined) {
-      later(spec.deadlineMs, () =>
+      later(Math.max(0, seen.startedAt! + spec.deadlineMs - clock.now()), () =>
         this.end({ ...spec, reason: `deadline of ${spec.deadlineMs! / 1000} s reached` }),
       )
     }
     this.#awaitReadiness(attempt, later)
     const { selfStopMs } = spec
     if (selfStopMs !== undefined) {
-      this.#awaitCutOff(attempt, { selfStopMs, since: this.#options.clock.boottime() })
+      this.#awaitCutOff(attempt, { selfStopMs, since: clock.boottime() })
     }
   }
 
@@ -250,16 +377,20 @@ export class FakeKeeper {
 
   #awaitReadiness(attempt: FakeAttempt, later: (ms: number, run: () => void) => void): void {
     const { readiness } = attempt.spec
-    if (!readiness) return
+    if (!readiness || attempt.seen.state !== "started") return
     if (readiness.method === "delay") later(readiness.delayMs, () => this.#ready(attempt))
-    if (readiness.method === "tcp_connect" && attempt.job.listensAtMs !== undefined) {
-      later(attempt.job.listensAtMs, () => this.#ready(attempt))
-    }
     later(readiness.timeoutMs, () => {
       if (attempt.seen.state !== "started") return
       const reason = `not ready after ${readiness.timeoutMs / 1000} s: ${readiness.method}`
       this.end({ ...attempt.spec, reason })
     })
+    this.#checkOutput(attempt)
+    this.#checkPort(attempt)
+  }
+
+  #checkPort(attempt: FakeAttempt): void {
+    const isAsked = attempt.spec.readiness?.method === "tcp_connect"
+    if (isAsked && attempt.process?.listens) this.#ready(attempt)
   }
 
   #checkOutput(attempt: FakeAttempt): void {
@@ -273,7 +404,8 @@ export class FakeKeeper {
   }
 
   #ready(attempt: FakeAttempt): void {
-    if (attempt.seen.state !== "started" || attempt.stop) return
+    if (!this.#alive || attempt.seen.state !== "started" || attempt.stop || attempt.ending) return
+    this.#options.onProcess?.({ kind: "ready", spec: attempt.spec })
     this.#change(attempt, { state: "ready", readyAt: this.#options.clock.now() })
   }
 
@@ -284,20 +416,31 @@ export class FakeKeeper {
       this.#fences.set(task, Math.max(target.fence, this.#fences.get(task) ?? 0))
       return
     }
-    if (attempt.seen.state === "ended" || attempt.stop) return
+    if (attempt.seen.state === "ended" || attempt.stop || attempt.ending) return
     const { clock } = this.#options
     attempt.stop = { reason: target.reason, killAt: clock.boottime() + target.graceMs }
     if (!attempt.seen.pid) {
       const reason = `${target.reason} (before it was started)`
       return this.#end(attempt, { outcome: "not_started", reason, stopped: true })
     }
-    const onTerm = attempt.job.onTerm ?? "die"
-    const die = (exit: Exit, ms: number) =>
-      attempt.timers.push(clock.after(ms, () => this.#exit(attempt, exit)))
-    if (onTerm === "ignore") die({ signal: "SIGKILL" }, target.graceMs)
-    else die(onTerm === "die" ? { signal: "SIGTERM" } : onTerm, 1)
+    this.#options.onProcess?.({ kind: "stopping", spec: attempt.spec, reason: target.reason })
+    this.#terminate(attempt)
   }
 
+  #terminate(attempt: FakeAttempt): void {
+    const { clock } = this.#options
+    const { process, stop } = attempt
+    const onTerm = attempt.job.onTerm ?? "die"
+    if (onTerm === "ignore") {
+      const kill = (): void => this.#processEnds(attempt, { signal: "SIGKILL" })
+      attempt.timers.push(clock.after(Math.max(0, stop!.killAt - clock.boottime()), kill))
+    } else {
+      const exit = onTerm === "die" ? { signal: "SIGTERM" } : onTerm
+      this.#work(process!, 1, () => this.#processEnds(attempt, exit))
+    }
+  }
+
+  /** The keeper has seen its own child end. */
   #exit(attempt: FakeAttempt, { exitCode = 0, signal }: Exit): void {
     const { stop } = attempt
     if (attempt.orphan) return this.#endUnknown(attempt)
@@ -322,14 +465,21 @@ export class FakeKeeper {
   }
 
   #end(attempt: FakeAttempt, ending: Ending): void {
-    if (attempt.seen.state === "ended") return
+    if (attempt.seen.state === "ended" || attempt.ending) return
     this.#silence(attempt)
+    attempt.ending = true
     const { startedAt } = attempt.seen
     const times = {
       ...(startedAt !== undefined && { startedAt }),
       endedAt: this.#options.clock.now(),
     }
-    this.#change(attempt, { state: "ended", ending: { ...ending, ...times } })
+    const told = { state: "ended", ending: { ...ending, ...times } } as const
+    const { syncMs, clock } = this.#options
+    if (!syncMs) return this.#change(attempt, told)
+    const life = this.#life
+    clock.after(syncMs(), () => {
+      if (!this.#isOver(life)) this.#change(attempt, told)
+    })
   }
 
   #change(attempt: FakeAttempt, news: Partial<KeeperAttempt>): void {
