@@ -1,13 +1,30 @@
 /** What must be decided at a certain time although nobody says a word: timeouts, lost nodes, work that hangs. */
-import type { Attempt, Task, TaskGroup } from "../schema/index.ts"
-import { type DecideItem, firstUnmet, liveAttempt, type TaskRef } from "../state/index.ts"
+import type { Attempt, Member, Task, TaskGroup } from "../schema/index.ts"
+import {
+  type DecideItem,
+  endsAnyway,
+  firstUnmet,
+  isOpen,
+  liveAttempt,
+  type TaskRef,
+} from "../state/index.ts"
 import type { Board, GroupBoard, RunBoard } from "./board.ts"
 
 /** After its session was lost, a node has this long to come back before its attempts are given up for good. With the
  *  silence before the session is lost this makes the 30 s of DESIGN.md §6.7. */
 export const lossAfterMs = 25_000
-/** The same for work that may be done again: past the lease that the node held (DESIGN.md §6.2), with a margin. */
+/** The same for work that may be done again: past the lease that the node held (DESIGN.md §6.2), with a margin. With the
+ *  times of a LAN; whoever has others says so. */
 export const requeueAfterMs = 4000
+const leaseMsUsual = 6000
+
+/** How long a leader waits before it moves what may still run on a node that was lost. */
+export interface LossPatience {
+  /** From the loss of the session; for a node that ends it after `leaseMs` without a lease. */
+  readonly requeueMs: number
+  readonly leaseMs: number
+}
+export const lossPatienceUsual: LossPatience = { requeueMs: requeueAfterMs, leaseMs: leaseMsUsual }
 /** For a node to end what it should have ended, before its attempt is given up. */
 export const overdueMarginMs = 60_000
 /** Bookkeeping without a deadline of its own. */
@@ -46,7 +63,7 @@ function hasWork(run: RunBoard): boolean {
     if (!group.definition.role || group.row === undefined) continue
     if (group.row.untouched !== "finished" && group.hasUntouched) return true
     for (const task of group.tasks.values()) {
-      if (task.state === "active" || task.state === "pending") return true
+      if (isOpen(task)) return true
     }
   }
   return false
@@ -67,20 +84,26 @@ function ofAttempt(board: Board, run: RunBoard, { group, task, live }: Live): Ti
   const ref = refOf(task)
   const name = board.members.get(live.node)?.name ?? `member ${live.node}`
   const session = board.sessions.get(live.node)
-  const stopped = task.stop === "cancelled" || task.stop === "timed_out"
-  if (!board.members.has(live.node)) {
+  const stopped = endsAnyway(task)
+  const member = board.members.get(live.node)
+  if (member === undefined) {
     // Removed by hand, or lost with the incarnation before: nobody waits for a node that never comes back.
     const reason = `${name} is no member any more`
     timed.push({
       at: 0,
       item: { kind: "attempt-lost", task: ref, fence: live.fence, reason },
     })
+  } else if (member.dead !== undefined && session?.state === "lost") {
+    const reason = `${name} was declared dead`
+    const item: DecideItem = { kind: "attempt-lost", task: ref, fence: live.fence, reason }
+    timed.push({ at: 0, item })
   } else if (session?.state === "lost" && (group.onLoss !== "wait" || stopped)) {
     const reason = `${name} was lost`
     const item: DecideItem = { kind: "attempt-lost", task: ref, fence: live.fence, reason }
-    const wait = group.onLoss === "requeue" ? requeueAfterMs : lossAfterMs
+    const wait = group.onLoss === "requeue" ? requeueWait(board, group) : lossAfterMs
     timed.push({ at: session.at + wait, item })
   }
+  timed.push(...ofDrain(member, { group, task, live }))
   const due = group.role
     ? run.run!.deadlineAt + group.graceMs
     : live.assignedAt + (group.deadlineMs ?? bookkeepingMs)
@@ -88,6 +111,24 @@ function ofAttempt(board: Board, run: RunBoard, { group, task, live }: Live): Ti
   const item: DecideItem = { kind: "overdue", task: ref, fence: live.fence, reason }
   timed.push({ at: due + overdueMarginMs, item })
   return timed
+}
+
+/** As long as its node may go on with it: one that may run longer without a lease is waited for longer. */
+function requeueWait({ lossPatience }: Board, { selfStopMs = 0 }: TaskGroup): number {
+  const { requeueMs, leaseMs } = lossPatience
+  return requeueMs + Math.max(0, selfStopMs - leaseMs)
+}
+
+/** Services leave a drained node at once, what ends by itself has until the deadline. Bookkeeping is short, and tied to
+ *  what ran there. */
+function ofDrain(member: Member | undefined, { group, task, live }: Live): Timed[] {
+  const { cordon, name } = member ?? {}
+  if (cordon?.mode !== "drain" || task.state !== "active" || group.work.driver === "builtin")
+    return []
+  const at = group.life === "service" ? 0 : cordon.deadlineAt
+  if (at === undefined) return []
+  const reason = `${name} is drained: ${cordon.reason}`
+  return [{ at, item: { kind: "drained", task: refOf(task), fence: live.fence, reason } }]
 }
 
 /** Once the roles have ended, bookkeeping must not wait for a node that is gone, or the run would not end. Before, the

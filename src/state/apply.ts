@@ -1,8 +1,9 @@
 /** apply: one committed entry over the tables. Pure and total; it reads and writes only rows that the entry names. */
-import { assign, drain, failUnplaceable, giveUp, report } from "./attempts.ts"
+import { drain, failUnplaceable, giveUp, report } from "./attempts.ts"
 import { Draft } from "./draft.ts"
 import * as members from "./members.ts"
 import { checkpoint } from "./checkpoint.ts"
+import { assign } from "./placing.ts"
 import { collect, pin } from "./retention.ts"
 import { retry } from "./retry.ts"
 import { cancel, submit, timeOut } from "./runs.ts"

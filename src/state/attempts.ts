@@ -1,28 +1,25 @@
-/** The life of one task through its attempts: assigned, reported, tried again, ended. */
+/** The life of one task through its attempts: reported, tried again, ended. */
 import type { Attempt, Ending, Task, TaskGroup } from "../schema/index.ts"
-import { firstUnmet } from "./constraints.ts"
-import { type Draft, refOf, type RunDraft } from "./draft.ts"
-import { liveAttempt, nextAttempt } from "./live.ts"
+import type { Draft, RunDraft } from "./draft.ts"
+import { jitteredBackoff, plainBackoff } from "./backoff.ts"
+import { endsAnyway, liveAttempt } from "./live.ts"
 import { advance, clientsOf, finishTask, stopTask, unneeded } from "./outcome.ts"
-import type { DecideItem, ItemResult, Placement, ReportItem, TaskRef } from "./types.ts"
+import type { DecideItem, ItemResult, ReportItem, TaskRef } from "./types.ts"
 
-/** Attempts that a task's row keeps; of a service the oldest in between are dropped. */
-const attemptsKept = 32
 /** New attempts after lost ones; then the task is lost itself. */
 const requeuesMax = 16
-const backoffMsMax = 5 * 60_000
 
 export const stale = (detail: string): ItemResult => ({ ok: false, code: "stale", detail })
 export const notFound = (detail: string): ItemResult => ({ ok: false, code: "not-found", detail })
 
 /** A task with the things around it that every item needs. */
-interface Found {
+export interface Found {
   readonly run: RunDraft
   readonly task: Task
   readonly group: TaskGroup
 }
 
-function find(draft: Draft, ref: TaskRef): Found | ItemResult {
+export function find(draft: Draft, ref: TaskRef): Found | ItemResult {
   if (draft.isFinished(ref.run)) return stale(`run ${ref.run} is finished`)
   const run = draft.run(ref.run)
   const task = run?.task(ref.group, ref.index)
@@ -33,81 +30,6 @@ function find(draft: Draft, ref: TaskRef): Found | ItemResult {
 
 function replaceLast(task: Task, attempt: Attempt): Attempt[] {
   return [...task.attempts.slice(0, -1), attempt]
-}
-
-// ---------------------------------------------------------------- assignment
-
-/** Why this placement is no longer right, if it is not. */
-function misplaced(
-  draft: Draft,
-  { run, task, group }: Found,
-  placement: Placement,
-): string | undefined {
-  if (task.state !== "pending") return `${task.name} is ${task.state}, not pending`
-  if (placement.attempt !== nextAttempt(task)) {
-    return `attempt ${nextAttempt(task)} of ${task.name} is next, not ${placement.attempt}`
-  }
-  if (task.notBefore !== undefined && task.notBefore > draft.time) {
-    return `${task.name} waits until its next try`
-  }
-  const member = draft.member(placement.node)
-  if (member === undefined) return `there is no member ${placement.node}`
-  if (member.cordon !== undefined && !isTied(group)) {
-    return `${member.name} is ${member.cordon.mode === "drain" ? "being drained" : "cordoned"}`
-  }
-  const session = draft.session(placement.node)
-  if (session?.state !== "up" || session.lease !== placement.lease) {
-    return `lease ${placement.lease} of ${member.name} is over`
-  }
-  const unmet = firstUnmet(group.needs, member)
-  if (unmet !== undefined) return `${member.name} ${unmet.reason}`
-  if (group.with !== undefined) {
-    const anchor = run.task(group.with, 0)?.attempts.at(-1)
-    if (anchor?.node !== placement.node) return `${group.with} is not on ${member.name}`
-  }
-  return undefined
-}
-
-/** Bookkeeping of what ran on that node, which nobody else can do. */
-function isTied(group: TaskGroup): boolean {
-  return group.work.driver === "builtin" && group.with !== undefined
-}
-
-/** The fence is the entry's index: unique for (task, attempt), shared by the assignments of one entry. */
-export function assign(draft: Draft, placement: Placement): ItemResult {
-  const found = find(draft, placement)
-  if ("ok" in found) return found
-  const wrong = misplaced(draft, found, placement)
-  if (wrong !== undefined) return stale(wrong)
-  const { run, task } = found
-  const attempt: Attempt = {
-    n: placement.attempt,
-    fence: draft.index,
-    node: placement.node,
-    lease: placement.lease,
-    address: placement.address,
-    state: "assigned",
-    assignedAt: draft.time,
-  }
-  const { notBefore: _, reason: __, ...rest } = task
-  run.setTask({ ...rest, state: "active", attempts: keep([...task.attempts, attempt]) })
-  run.event("task-assigned", {
-    task: task.name,
-    attempt: attempt.n,
-    node: run.nodeName(attempt.node),
-  })
-  run.cause({ type: "attempt-assigned", task: refOf(task), fence: draft.index })
-  advance(run)
-  return { ok: true, id: draft.index }
-}
-
-/** Drops the oldest attempts, but not the first that started or was ready: counters stand on those. */
-function keep(attempts: Attempt[]): Attempt[] {
-  if (attempts.length <= attemptsKept) return attempts
-  const started = attempts.findIndex((attempt) => attempt.startedAt !== undefined)
-  const ready = attempts.findIndex((attempt) => attempt.readyAt !== undefined)
-  const droppable = attempts.findIndex((_, place) => place !== started && place !== ready)
-  return attempts.toSpliced(droppable, 1)
 }
 
 // ---------------------------------------------------------------- reports
@@ -219,6 +141,11 @@ function isWell(ending: Ending): boolean {
   return ending.outcome === "done" || (ending.outcome === "exited" && ending.exitCode === 0)
 }
 
+/** It had done its work before it was told to stop. */
+function isDone(ending: Ending): boolean {
+  return isWell(ending) && !ending.stopped
+}
+
 /** What the end of its newest attempt means for the task. */
 function decideResult(run: RunDraft, task: Task, ending: Ending): void {
   const group = run.definition(task.group)!
@@ -227,9 +154,9 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
     finishTask(run, task, { result, quiet: true, ...(why !== undefined && { reason: why }) })
   if (task.stop === "cancelled" || task.stop === "timed_out") {
     finish(task.stop, task.stop === "cancelled" ? "the run was cancelled" : "the run timed out")
-  } else if (task.stop === "failed_fast") {
-    finish("cancelled", task.reason ?? "another member of its group failed")
-  } else if (task.stop === "drained" && !isWell(ending)) {
+  } else if (task.stop === "failed_fast" && !isDone(ending)) {
+    finish("cancelled", task.reason)
+  } else if (task.stop === "drained" && !isDone(ending)) {
     endDrained(run, task)
   } else if (ending.outcome === "lost") {
     finish("lost", reason)
@@ -258,8 +185,7 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
 function endDrained(run: RunDraft, task: Task): void {
   const group = run.definition(task.group)!
   const last: Attempt = { ...task.attempts.at(-1)!, drained: true }
-  const { stop: _, ...rest } = task
-  const next: Task = { ...rest, attempts: replaceLast(task, last) }
+  const next: Task = { ...task, attempts: replaceLast(task, last) }
   const reason = `${run.nodeName(last.node)} was drained`
   if (run.plan.kind === "manifest" && group.role && group.onLoss === "fail") {
     finishTask(run, next, { result: "failed", reason, quiet: true })
@@ -296,22 +222,24 @@ function mayTryAgain(group: TaskGroup, task: Task): boolean {
   return group.life !== "server" || task.attempts.every((attempt) => attempt.readyAt === undefined)
 }
 
-/** Pending again, after a backoff that doubles with each try. The leader may add jitter by waiting longer. */
+/** Pending again, after a backoff. */
 function again(run: RunDraft, task: Task, reason: string): void {
-  const { backoffMs } = run.definition(task.group)!
-  const doublings = Math.min(20, Math.max(0, failedTries(task) - 1))
-  const wait = Math.min(backoffMsMax, backoffMs * 2 ** doublings)
+  const group = run.definition(task.group)!
+  const tries = failedTries(task)
+  const wait = run.version < 3 ? plainBackoff(group, tries) : jitteredBackoff(group, task, tries)
   pendAgain(run, { ...task, ...(wait > 0 && { notBefore: run.time + wait }) }, reason)
 }
 
 function pendAgain(run: RunDraft, task: Task, reason: string): void {
-  run.setTask({ ...task, state: "pending", reason })
+  const { stop: _, ...rest } = task
+  run.setTask({ ...rest, state: "pending", reason })
   run.event("task-pending", { task: task.name, message: `again, after: ${reason}` })
 }
 
 function requeue(run: RunDraft, task: Task, reason: string): void {
   const losses = task.attempts.filter(
-    ({ ending }) => ending?.outcome === "lost" || ending?.outcome === "unknown",
+    ({ ending, drained }) =>
+      drained !== true && (ending?.outcome === "lost" || ending?.outcome === "unknown"),
   ).length
   if (losses > requeuesMax) finishTask(run, task, { result: "lost", reason, quiet: true })
   else pendAgain(run, task, reason)
@@ -330,7 +258,7 @@ export function giveUp(draft: Draft, item: AttemptDecision): ItemResult {
   if (live === undefined || live.fence !== item.fence) {
     return stale(`fence ${item.fence} is not live in ${task.name}`)
   }
-  const stopped = task.stop === "cancelled" || task.stop === "timed_out"
+  const stopped = endsAnyway(task)
   if (item.kind === "overdue" && group.role && draft.time < run.run.deadlineAt) {
     return stale(`run ${run.run.id} has time left`)
   }

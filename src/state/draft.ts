@@ -249,6 +249,11 @@ export class RunDraft {
     this.#events.push({ id: `${this.#draft.index}-${n}`, at: this.time, type, ...detail })
   }
 
+  /** Of entries and rows, before this entry. */
+  get version(): number {
+    return this.#draft.version
+  }
+
   cause(event: StateEvent): void {
     this.#draft.caused.push(event)
   }

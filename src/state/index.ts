@@ -1,7 +1,7 @@
 /** state: the replicated tables. `apply` is a pure function of the rows it names and one entry. */
 export type * from "./types.ts"
 export { apply } from "./apply.ts"
-export { firstUnmet, type Unmet } from "./constraints.ts"
+export { firstUnmet, gib, type Unmet } from "./constraints.ts"
 export {
   checkpointKey,
   clusterKey,
@@ -29,7 +29,7 @@ export {
   wasteKey,
   wastePrefix,
 } from "./keys.ts"
-export { liveAttempt, nextAttempt } from "./live.ts"
+export { endsAnyway, isOpen, liveAttempt, nextAttempt } from "./live.ts"
 export { edgeState } from "./outcome.ts"
 export {
   type EventPageRows,

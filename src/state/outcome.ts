@@ -1,6 +1,7 @@
 /** What the ends of tasks mean for other tasks and for the run: edges, servers that nobody needs, the verdict. */
 import { type Edge, type Task, type TaskGroup, taskName, type Verdict } from "../schema/index.ts"
 import { refOf, type RunDraft } from "./draft.ts"
+import { isOpen } from "./live.ts"
 import type { GroupRow } from "./types.ts"
 
 /** Why a task that would have run was skipped. */
@@ -60,9 +61,16 @@ export function finishTask(
     })
   }
   const group = draft.definition(task.group)!
-  if (!group.role || !group.vital) return
-  if (end.result === "failed") blame(draft, "failed", `${task.name} failed: ${end.reason}`)
-  if (end.result === "lost") blame(draft, "lost", `${task.name} was lost: ${end.reason}`)
+  if (end.result !== "failed" && end.result !== "lost") return
+  const what = `${task.name} ${end.result === "failed" ? "failed" : "was lost"}: ${end.reason}`
+  if (group.role && group.vital) blame(draft, end.result, what)
+  if (group.failFast === true) failFast(draft, group, what)
+}
+
+/** The others of the group end with the first that failed for good. */
+function failFast(draft: RunDraft, group: TaskGroup, what: string): void {
+  const reason = `stopped because ${what}`
+  endGroup(draft, group, { result: "cancelled", reason, stop: { why: "failed_fast", reason } })
 }
 
 /** Ends the members of a group that have no row, all alike. */
@@ -93,7 +101,7 @@ export function endGroup(
   for (const task of draft.touched(group.name)) {
     if (task.state === "pending" || task.state === "blocked") {
       finishTask(draft, task, { result: end.result, reason: end.reason })
-    } else if (task.state === "active" && end.stop !== undefined) {
+    } else if (end.stop !== undefined && isOpen(task)) {
       stopTask(draft, task, end.stop)
     }
   }
@@ -107,7 +115,9 @@ interface Stop {
 }
 
 export function stopTask(draft: RunDraft, task: Task, { why, reason }: Stop): void {
-  draft.setTask({ ...task, state: "stopping", stop: why })
+  // The row says why when the task ends; of the other causes, the run says it.
+  const culprit = why === "failed_fast" ? { reason } : {}
+  draft.setTask({ ...task, state: "stopping", stop: why, ...culprit })
   const attempt = task.attempts.at(-1)!
   draft.event("task-stopping", {
     task: task.name,

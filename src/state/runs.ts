@@ -1,9 +1,11 @@
 /** Runs from the outside: submitted, cancelled, timed out. */
 import { carriedCount, type Plan, type Run, type TaskGroup } from "../schema/index.ts"
-import { assign, notFound, stale } from "./attempts.ts"
+import { notFound, stale } from "./attempts.ts"
 import type { Draft, RunDraft } from "./draft.ts"
 import * as keys from "./keys.ts"
+import { isOpen } from "./live.ts"
 import { advance, blame, endGroup } from "./outcome.ts"
+import { assign } from "./placing.ts"
 import type { GroupRow, ItemResult, RetryItem, SubmitItem, TableRows } from "./types.ts"
 
 const labelMax = 128
@@ -163,10 +165,9 @@ export function cancel(draft: Draft, id: string, reason: string): ItemResult {
 
 /** Something that waits or runs and was not told to stop. */
 function hasWork(run: RunDraft, group: TaskGroup): boolean {
-  const isOpen = run.group(group.name).untouched !== "finished"
-  if (isOpen && run.untouched(group.name) > 0) return true
-  const touched = run.touched(group.name)
-  return touched.some((task) => task.state === "active" || task.state === "pending")
+  const { untouched } = run.group(group.name)
+  if (untouched !== "finished" && run.untouched(group.name) > 0) return true
+  return run.touched(group.name).some(isOpen)
 }
 
 /** The run's own deadline. Once the roles have ended, bookkeeping has deadlines of its own. */
