@@ -1,5 +1,10 @@
 /** Leader duties of one term, begun together and ended by the term's signal; and what the scheduler decides. */
-import { createScheduler, type PlacementInput, type Scheduler } from "../scheduler/index.ts"
+import {
+  createScheduler,
+  type LossPatience,
+  type PlacementInput,
+  type Scheduler,
+} from "../scheduler/index.ts"
 import { type Applied, readMembers, readTask, type StateEvent } from "../state/index.ts"
 import type { JobRequest } from "../wire/index.ts"
 import { Checkpoints } from "./checkpoints.ts"
@@ -14,10 +19,12 @@ import { Steering } from "./steering.ts"
 
 const decideBudget = 256
 const schedulerWakeMaxMs = 1000
+/** The keeper looks four times a second, and gives a second between TERM and KILL; the rest is for a busy machine. */
+const killMarginMs = 2500
 
 export class Leadership {
   readonly #duty: Duty
-  readonly #scheduler: Scheduler = createScheduler()
+  readonly #scheduler: Scheduler
   readonly #leases: Leases
   readonly #dispatch: Dispatch
   readonly #steering: Steering
@@ -30,6 +37,7 @@ export class Leadership {
 
   constructor(context: NodeContext, replica: Replica, term: number, signal: AbortSignal) {
     this.#duty = { context, replica, term, signal }
+    this.#scheduler = createScheduler(patienceWith(context, replica.pace.electionMs))
     this.#dispatch = new Dispatch(this.#duty, this.#scheduler)
     this.#leases = new Leases(this.#duty, {
       held: (member, attempts) => this.#dispatch.reconcile(member, attempts),
@@ -213,6 +221,15 @@ export class Leadership {
     }
     return "127.0.0.1"
   }
+}
+
+/**
+ * A node that hears nobody ends what may be moved when its last lease is over; it may have got that from the leader before
+ * this one, which led on for an election's time at most without knowing better. Then the node needs a moment to kill.
+ */
+function patienceWith({ options }: NodeContext, electionMs: number): LossPatience {
+  const { leaseMs, sessionMs } = options.timing
+  return { leaseMs, requeueMs: leaseMs + electionMs + killMarginMs - sessionMs }
 }
 
 function unknownEvent(event: never): never {

@@ -26,6 +26,8 @@ import {
   type View,
   type Write,
 } from "../state/index.ts"
+import { lossPatienceUsual } from "./timers.ts"
+import type { LossPatience } from "./types.ts"
 
 /** One group of an unfinished run. */
 export class GroupBoard {
@@ -135,6 +137,7 @@ export class Board {
   readonly pendingRuns = new Set<string>()
   /** Runs whose timed decisions must be worked out again. */
   readonly dirty = new Set<string>()
+  lossPatience: LossPatience = lossPatienceUsual
   /** Counts changes of members and sessions. */
   nodesVersion = 0
   readonly #live = new Map<number, Map<string, LiveTask>>()

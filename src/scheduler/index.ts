@@ -6,6 +6,7 @@ export type {
   DryPlacement,
   Duties,
   Explanation,
+  LossPatience,
   NodeLoad,
   PlacementInput,
   Rejection,

@@ -21,6 +21,7 @@ import type {
   DryPlacement,
   Duties,
   Explanation,
+  LossPatience,
   PlacementInput,
   Scheduler,
 } from "./types.ts"
@@ -35,6 +36,10 @@ class RowScheduler implements Scheduler {
   readonly #board = new Board()
   /** First time at which each run has something timed. */
   readonly #due = new Map<string, number>()
+
+  constructor(patience: LossPatience | undefined) {
+    if (patience) this.#board.lossPatience = patience
+  }
 
   reset(view: View): void {
     this.#board.reset(view)
@@ -228,8 +233,8 @@ class RowScheduler implements Scheduler {
 }
 
 /** Nothing observed yet. */
-export function createScheduler(): Scheduler {
-  return new RowScheduler()
+export function createScheduler(patience?: LossPatience): Scheduler {
+  return new RowScheduler(patience)
 }
 
 /** What a leader that has just been elected makes sure of, from the rows alone. */

@@ -9,6 +9,7 @@ import {
   type TaskRef,
 } from "../state/index.ts"
 import type { Board, GroupBoard, RunBoard } from "./board.ts"
+import type { LossPatience } from "./types.ts"
 
 /** After its session was lost, a node has this long to come back before its attempts are given up for good. With the
  *  silence before the session is lost this makes the 30 s of DESIGN.md §6.7. */
@@ -17,13 +18,6 @@ export const lossAfterMs = 25_000
  *  times of a LAN; whoever has others says so. */
 export const requeueAfterMs = 4000
 const leaseMsUsual = 6000
-
-/** How long a leader waits before it moves what may still run on a node that was lost. */
-export interface LossPatience {
-  /** From the loss of the session; for a node that ends it after `leaseMs` without a lease. */
-  readonly requeueMs: number
-  readonly leaseMs: number
-}
 export const lossPatienceUsual: LossPatience = { requeueMs: requeueAfterMs, leaseMs: leaseMsUsual }
 /** For a node to end what it should have ended, before its attempt is given up. */
 export const overdueMarginMs = 60_000

@@ -54,6 +54,13 @@ export interface DryPlacement {
   readonly rejected: readonly Rejection[]
 }
 
+/** How long a leader waits before it moves what may still run on a node that was lost. */
+export interface LossPatience {
+  /** ms after the loss of the session, where the node ends by itself what had no lease for `leaseMs`. */
+  readonly requeueMs: number
+  readonly leaseMs: number
+}
+
 /** Where work goes and what has waited too long. Its indexes follow from the rows: observing every write gives the same
  *  as a reset. It remembers no proposal: what was proposed and not applied is decided again. */
 export interface Scheduler {
