@@ -1,12 +1,27 @@
 /** The node's side of its keepers: one that gets the new jobs, and older ones that still have some from before an update. */
 import { rm } from "node:fs/promises"
-import { sep } from "node:path"
+import { join, sep } from "node:path"
 import type { Clock, Logger } from "../platform/index.ts"
 import { TroupeError } from "../schema/index.ts"
-import type { KeeperAttempt, LaunchSpec } from "../wire/index.ts"
+import type {
+  KeeperAttempt,
+  KeptOutput,
+  LaunchSpec,
+  OutputPiece,
+  OutputStart,
+} from "../wire/index.ts"
 import { createKeeperClock } from "./clock.ts"
 import { keeperError } from "./connection.ts"
 import { buildOf, generationsIn } from "./generations.ts"
+import {
+  keptRuns,
+  moveOutputs,
+  noteRemoved,
+  readOutput,
+  removedAt,
+  removeRuns,
+  type StreamName,
+} from "./kept-outputs.ts"
 import { keeperCommand, keeperProgram } from "./launcher.ts"
 import { KeeperLink } from "./link.ts"
 import { findArtifacts, readContent, readStream } from "./outputs.ts"
@@ -177,8 +192,13 @@ export class KeeperClient {
 
   async forget(target: Target & { files: boolean }): Promise<void> {
     const link = this.#ownerOf(target)
+    const directory = link.find(target)?.directory
     await link.call({ op: "forget", ...target }, "done")
     link.drop(target)
+    // Only what it wrote to its streams is kept: a directory may hold anything.
+    if (!target.files && directory !== undefined) {
+      await rm(directory, { recursive: true, force: true })
+    }
     if (link !== this.#current) await this.#retire(link)
   }
 
@@ -186,6 +206,7 @@ export class KeeperClient {
   async #retire(link: KeeperLink): Promise<void> {
     if (link.attempts.length > 0 || !(await link.dismiss())) return
     this.#links = this.#links.filter((one) => one !== link)
+    await moveOutputs(link.paths.out, this.#current.paths.out)
     await rm(link.paths.root, { recursive: true, force: true })
     this.#options.logger.info("an older keeper has left", { generation: link.generation })
   }
@@ -196,6 +217,47 @@ export class KeeperClient {
     range: { offset: number; max: number },
   ): Promise<{ data: Uint8Array; size: number; ended: boolean }> {
     return await readStream(this.#find(target), stream, range)
+  }
+
+  /** Like `read`, by the attempt's number: also of attempts that are forgotten and whose output is kept. */
+  async tail(
+    name: StreamName,
+    range: { readonly start: OutputStart; readonly max: number },
+  ): Promise<OutputPiece> {
+    const known = this.#links
+      .flatMap((link) => [...link.attempts])
+      .find((one) => one.run === name.run && one.task === name.task && one.attempt === name.attempt)
+    // Looked at before the bytes: what ends in between is complete at the next read.
+    const live = known !== undefined && known.state !== "ended"
+    const sizeMax = live ? known.outputBytesMax : Number.MAX_SAFE_INTEGER
+    const folders = this.#links.map(({ paths }) => paths).toReversed()
+    const piece = await readOutput(folders, name, { ...range, sizeMax })
+    if (piece) return { state: live ? "live" : "ended", ...piece }
+    const offset = "offset" in range.start ? range.start.offset : 0
+    const nothing = { offset, data: new Uint8Array(0), size: 0, points: [] }
+    if (known) return { state: live ? "live" : "ended", ...nothing }
+    const at = await removedAt(this.#removedFile, name.run)
+    return at === undefined
+      ? { state: "absent", ...nothing }
+      : { state: "removed", removedAt: at, ...nothing }
+  }
+
+  get #removedFile(): string {
+    return join(this.#options.directory, "removed-outputs")
+  }
+
+  /** Output of runs of which the keepers know no attempt any more. */
+  async kept(): Promise<readonly KeptOutput[]> {
+    const known = new Set((await this.list()).map(({ run }) => run))
+    const all = await Promise.all(this.#links.map(async ({ paths }) => await keptRuns(paths.out)))
+    return all.flat().filter(({ run }) => !known.has(run))
+  }
+
+  /** Removes such output, and remembers when. */
+  async dropKept(runs: ReadonlySet<string>): Promise<void> {
+    if (runs.size === 0) return
+    await noteRemoved(this.#removedFile, runs, this.#options.clock.now())
+    for (const { paths } of this.#links) await removeRuns(paths.out, runs)
   }
 
   async artifacts(

@@ -1,5 +1,5 @@
 /** One job that runs: readiness, deadline, output cap, stopping its whole tree, and its end. */
-import { appendFileSync, readFileSync, statSync, truncateSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import type { Timer } from "../platform/index.ts"
 import type { Ending } from "../schema/index.ts"
 import type { LaunchSpec } from "../wire/index.ts"
@@ -8,6 +8,7 @@ import type { Cgroups } from "./cgroups.ts"
 import type { KeeperClock, KeeperLog } from "./clock.ts"
 import { launcherExit, type LimitHits, readHits } from "./limits.ts"
 import { hitsText, notStarted, seenEnding, type Stop, unseenEnding, withNotes } from "./outcome.ts"
+import { OutputWatch } from "./output-watch.ts"
 import type { AttemptFiles } from "./paths.ts"
 import { isAlive, type ProcessId } from "./process-table.ts"
 import { cutOffText, selfStopGraceMs, type Tenure } from "./tenure.ts"
@@ -75,11 +76,12 @@ export class Job {
   /** Boot-time clock. */
   readonly #since: number
   #isCutOff = false
-  readonly #dropped = { stdout: 0, stderr: 0 }
+  readonly #output: OutputWatch
 
   constructor(order: JobOrder, parts: JobParts) {
     this.#order = order
     this.#parts = parts
+    this.#output = new OutputWatch(order, parts)
     this.#isOrphan = order.adopted
     this.#since = parts.clock.boottime()
     const { process: leader, nonce, cgroup, limited } = order
@@ -221,8 +223,7 @@ export class Job {
   #finish(): void {
     this.#over = true
     this.#next?.cancel()
-    this.watch()
-    const unmarked = this.#markCuts()
+    const unmarked = this.#output.finish()
     const { exit, at: endedAt } = this.#exit!
     const { spec, startedAt } = this.#order
     const times = { startedAt, endedAt }
@@ -249,45 +250,7 @@ export class Job {
     const due = this.#deadlineAt !== undefined && this.#parts.clock.boottime() >= this.#deadlineAt
     if (due) this.#endAtDeadline()
     this.#endWhenCutOff()
-    this.#cap("stdout")
-    this.#cap("stderr")
+    this.#output.look()
     if (this.#isOrphan && !this.#over && !isAlive(this.#tree.leader)) this.exited(undefined)
   }
-
-  // The job holds the file itself and writes behind its end. Cutting it back to the cap keeps what came first, leaves
-  // every offset below the cap valid, lets the job run on and bounds the disk by the cap and one interval's output.
-  #cap(stream: "stdout" | "stderr"): void {
-    const { spec, files } = this.#order
-    try {
-      const size = statSync(files[stream], { throwIfNoEntry: false })?.size ?? 0
-      if (size <= spec.outputBytesMax) return
-      truncateSync(files[stream], spec.outputBytesMax)
-      this.#dropped[stream] += size - spec.outputBytesMax
-    } catch (error) {
-      // A disk that fails: the job runs on, the next look tries again.
-      const { run, task, fence } = spec
-      this.#parts.log("output not cut", { run, task, fence, error: (error as Error).message })
-    }
-  }
-
-  /** Answers what could not be marked: then the ending says it. */
-  #markCuts(): readonly string[] {
-    const { spec, files } = this.#order
-    return (["stdout", "stderr"] as const).flatMap((stream) => {
-      const dropped = this.#dropped[stream]
-      if (dropped === 0) return []
-      try {
-        appendFileSync(files[stream], cutMarker(spec.outputBytesMax, dropped))
-        return []
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException
-        return [`its ${stream} was cut by at least ${dropped} bytes, without a mark (${code})`]
-      }
-    })
-  }
-}
-
-/** What stands at the end of a stream that was cut. */
-export function cutMarker(keptBytes: number, droppedBytes: number): string {
-  return `\n[troupe: output was cut after ${keptBytes} bytes; at least ${droppedBytes} more were dropped]\n`
 }

@@ -20,6 +20,7 @@ import { KeeperServer } from "./server.ts"
 import { LocalSpawner } from "./spawner.ts"
 import { SpawnerPool } from "./spawner-pool.ts"
 import { RemoteSpawner, serveSpawner } from "./spawner-process.ts"
+import { SpareFiles } from "./spare-files.ts"
 import { makeFolders, removeOrphans } from "./staging.ts"
 import { Sweeper } from "./sweeper.ts"
 import { Supervisor } from "./supervisor.ts"
@@ -84,6 +85,7 @@ async function main(options: Options): Promise<void> {
     journal,
     cgroups,
     limits,
+    spares: cgroups && new SpareFiles(paths.spare),
     sweeper: cgroups ? undefined : new Sweeper(clock),
     bootId,
     setpriv,

@@ -10,6 +10,8 @@ export interface KeeperPaths {
   readonly log: string
   /** Output files of the attempts. */
   readonly out: string
+  /** Empty output files that are used again. */
+  readonly spare: string
   /** Directories of the attempts that have one. */
   readonly dir: string
   /** Where the others start. */
@@ -26,6 +28,7 @@ export function keeperPaths(directory: string, generation = 1): KeeperPaths {
     journal: join(root, "journal"),
     log: join(root, "keeper.log"),
     out: join(root, "out"),
+    spare: join(root, "spare"),
     dir: join(root, "dir"),
     work: join(resolve(directory), "work"),
     socketPointer: join(root, "socket.path"),

@@ -1,8 +1,9 @@
 /** An attempt's own directory and the files that are laid into it. */
-import { constants, mkdirSync, renameSync } from "node:fs"
+import { constants, mkdirSync, renameSync, statSync, unlinkSync } from "node:fs"
 import { chmod, copyFile, lstat, mkdir, readdir, rm, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { type AttemptFiles, insideOf, type KeeperPaths } from "./paths.ts"
+import { timesFile } from "./stream-times.ts"
 
 /** Makes the directory anew; answers one sentence when a file cannot be laid into it. */
 export async function stageFiles(
@@ -33,8 +34,17 @@ export async function removeFiles(files: AttemptFiles, hasDirectory: boolean): P
   await Promise.all([
     removeFile(files.stdout),
     removeFile(files.stderr),
+    removeFile(timesFile(files.stdout)),
+    removeFile(timesFile(files.stderr)),
     hasDirectory && rm(files.directory, { recursive: true, force: true }),
   ])
+}
+
+/** Of its streams. */
+export function removeEmpty({ stdout, stderr }: AttemptFiles): void {
+  for (const path of [stdout, stderr]) {
+    if (statSync(path, { throwIfNoEntry: false })?.size === 0) unlinkSync(path)
+  }
 }
 
 async function removeFile(path: string): Promise<void> {
@@ -52,22 +62,20 @@ export function makeFolders(paths: KeeperPaths): void {
   }
 }
 
-/** Outputs that outlived their attempt (forgotten with `files: false`, or a journal that was lost) go after a while. */
+/** Directories that outlived their attempt (a journal that was lost) go after a while. Of outputs the node decides. */
 const orphanMs = 30 * 24 * 3600 * 1000
 
-/** Removes old outputs that belong to no known attempt. */
+/** Removes old directories that belong to no known attempt. */
 export async function removeOrphans(
   paths: KeeperPaths,
   known: ReadonlySet<string>,
   now: number,
 ): Promise<void> {
-  for (const folder of [paths.out, paths.dir]) {
-    for (const name of await readdir(folder)) {
-      const path = join(folder, name)
-      if (known.has(path)) continue
-      const { mtimeMs } = await lstat(path)
-      if (now - mtimeMs > orphanMs) await rm(path, { recursive: true, force: true })
-    }
+  for (const name of await readdir(paths.dir)) {
+    const path = join(paths.dir, name)
+    if (known.has(path)) continue
+    const { mtimeMs } = await lstat(path)
+    if (now - mtimeMs > orphanMs) await rm(path, { recursive: true, force: true })
   }
 }
 

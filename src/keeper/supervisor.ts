@@ -15,7 +15,8 @@ import { type ProcessId, startTimeOf } from "./process-table.ts"
 import { pageMax, Refusal, type Target } from "./protocol.ts"
 import type { Exit, Spawner } from "./spawner.ts"
 import { prepareOrder } from "./preparation.ts"
-import { leaveCluster, removeFiles } from "./staging.ts"
+import type { SpareFiles } from "./spare-files.ts"
+import { leaveCluster, removeEmpty, removeFiles } from "./staging.ts"
 import type { Sweeper } from "./sweeper.ts"
 import { Tenure } from "./tenure.ts"
 import { findByNonce, isSameJob } from "./tree.ts"
@@ -28,6 +29,8 @@ export interface SupervisorParts {
   readonly spawner: Spawner
   readonly cgroups: Cgroups | undefined
   readonly limits: LimitedCgroups
+  /** Where no cgroup tells that nobody holds a file any more, none is used again. */
+  readonly spares: SpareFiles | undefined
   readonly bootId: string
   /** Where no cgroup holds a job's processes together. */
   readonly sweeper: Sweeper | undefined
@@ -192,6 +195,7 @@ export class Supervisor {
     }).catch((error: Error) => `it cannot be prepared: ${error.message}`)
     if (typeof order === "string") return order
     if (attempt.stop) return `${attempt.stop.reason} (before it was started)`
+    for (const path of [order.stdout, order.stderr]) this.#parts.spares?.lend(path)
     const early: (Exit | undefined)[] = []
     let job: Job | undefined
     const ended = (exit: Exit | undefined) => (exit ? job?.exited(exit) : job?.orphaned())
@@ -253,6 +257,7 @@ export class Supervisor {
         stopping: (stop) => this.#ledger.note({ type: "stopping", ...target, ...stop }),
         ended: (ending) => {
           this.#jobs.delete(key)
+          if (cgroup !== undefined) this.#takeBack(spec)
           this.#parts.sweeper?.ended(nonce)
           void this.#ledger.end(attempt, ending)
         },
@@ -262,6 +267,12 @@ export class Supervisor {
     this.#watch ??= clock.every(watchMs, () => this.#watchAll())
     job.start()
     return job
+  }
+
+  /** Its cgroup is empty: what it left empty is nobody's any more. */
+  #takeBack(spec: LaunchSpec): void {
+    const { stdout, stderr } = attemptFiles(this.#parts.paths, spec)
+    for (const path of [stdout, stderr]) this.#parts.spares?.takeBack(path)
   }
 
   #watchAll(): void {
@@ -297,7 +308,8 @@ export class Supervisor {
     if (!attempt) return
     if (!attempt.ended) throw refuseKeeper(`${target.task} of ${target.run} has not ended`)
     await this.#ledger.write({ type: "forgotten", ...target })
-    if (!files) return
+    // Files that nobody wrote to tell nothing that their absence does not.
+    if (!files) return removeEmpty(attemptFiles(this.#parts.paths, attempt.spec))
     await removeFiles(attemptFiles(this.#parts.paths, attempt.spec), attempt.spec.directory)
   }
 

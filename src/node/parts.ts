@@ -5,9 +5,12 @@ import type { Entry, HardState } from "../consensus/index.ts"
 import type {
   AppliedMark,
   KeeperAttempt,
+  KeptOutput,
   LaunchSpec,
   LogBatch,
   LogMark,
+  OutputPiece,
+  OutputStart,
   Row,
 } from "../wire/index.ts"
 
@@ -231,7 +234,8 @@ export interface Keeper {
   /** This node had a lease of the cluster `ageMs` ago: attempts with `selfStopMs` count from then. ERR_KEEPER. */
   renew(lease: { readonly clusterId: string; readonly ageMs: number }): Promise<void>
   onChange(handler: (attempt: KeeperAttempt) => void): void
-  /** The result is accepted: journal rows may go; files go when `files` is true. */
+  /** The result is accepted: journal rows and its directory go. With `files` its output goes too, else it is kept until
+   *  `dropKept`. */
   forget(target: { run: string; task: string; fence: number; files: boolean }): Promise<void>
   /** Bytes [offset, offset+max) of a stream, and whether the stream is complete. */
   read(
@@ -239,6 +243,21 @@ export interface Keeper {
     stream: "stdout" | "stderr",
     range: { offset: number; max: number },
   ): Promise<{ data: Uint8Array; size: number; ended: boolean }>
+  /** The same for merging: also of an attempt that is forgotten but whose output is kept, with the times of what came. */
+  tail(
+    target: {
+      run: string
+      task: string
+      attempt: number
+      fence: number
+      stream: "stdout" | "stderr"
+    },
+    range: { readonly start: OutputStart; readonly max: number },
+  ): Promise<OutputPiece>
+  /** Output of runs of which no attempt is known here any more. */
+  kept(): Promise<readonly KeptOutput[]>
+  /** Removes such output, and remembers when. */
+  dropKept(runs: ReadonlySet<string>): Promise<void>
   /** A file that this door named (stdout, stderr, an artifact), in chunks of at most 256 KiB. */
   content(file: string): AsyncIterable<Uint8Array>
   /** Files of the attempt's directory that match, with forward-slash relative paths. Links are not followed. */

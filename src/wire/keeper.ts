@@ -50,3 +50,30 @@ export interface KeeperAttempt {
   /** False: asked to die with the keeper, but this host has no parent-death signal: attempts may overlap. */
   readonly diesWithKeeper?: boolean | undefined
 }
+
+/** Where reading of a stream begins: at a byte; or at the first line since a time (node wall clock, ms) that is among the
+ *  last so many. */
+export type OutputStart =
+  | { readonly offset: number }
+  | { readonly since?: number | undefined; readonly lines?: number | undefined }
+
+/** Some bytes of a stream, and when they were there. */
+export interface OutputPiece {
+  /** live: may grow · ended: complete · absent: nothing of such an attempt is here · removed: it was, until `removedAt`. */
+  readonly state: "live" | "ended" | "absent" | "removed"
+  readonly offset: number
+  readonly data: Uint8Array
+  /** Bytes that the stream has now. */
+  readonly size: number
+  /** At `at` (node wall clock, ms) it had `bytes`; from the last point before the data to the first one behind it. */
+  readonly points: readonly { readonly bytes: number; readonly at: number }[]
+  readonly removedAt?: number | undefined
+}
+
+/** What a run that is over has on the disk of a node. */
+export interface KeptOutput {
+  readonly run: string
+  readonly bytes: number
+  /** Wall clock of the newest change, ms. */
+  readonly changedAt: number
+}

@@ -2,7 +2,13 @@
 import type { Keeper } from "../../src/node/index.ts"
 import type { Clock, Timer } from "../../src/platform/index.ts"
 import { type Ending, TroupeError } from "../../src/schema/index.ts"
-import type { KeeperAttempt, LaunchSpec } from "../../src/wire/index.ts"
+import type {
+  KeeperAttempt,
+  KeptOutput,
+  LaunchSpec,
+  OutputPiece,
+  OutputStart,
+} from "../../src/wire/index.ts"
 
 /** What a scripted job does. */
 export interface FakeJob {
@@ -30,12 +36,20 @@ interface Target {
   readonly fence: number
 }
 
+interface StreamTarget extends Target {
+  readonly attempt: number
+  readonly stream: "stdout" | "stderr"
+}
+
+type TimePoint = OutputPiece["points"][number]
+
 interface FakeAttempt {
   readonly spec: LaunchSpec
   readonly job: FakeJob
   /** What its keeper plans for it: gone with the keeper. */
   readonly timers: Timer[]
   readonly text: { stdout: string; stderr: string }
+  readonly times: { stdout: TimePoint[]; stderr: TimePoint[] }
   seen: KeeperAttempt
   /** Its order is in the journal: before, a crash forgets it. */
   durable: boolean
@@ -74,7 +88,7 @@ export interface ProcessEvent {
 export interface FakeKeeperOptions {
   readonly clock: Clock
   /** By which scripts work; the keeper's own clock unless given. It stands still where the host sleeps. */
-  readonly workClock?: Clock
+  readonly workClock?: Pick<Clock, "after">
   /** What an order's command does. */
   readonly script: (spec: LaunchSpec) => FakeJob
   readonly onProcess?: (event: ProcessEvent) => void
@@ -91,6 +105,9 @@ export class FakeKeeper {
   readonly #options: FakeKeeperOptions
   readonly #attempts = new Map<string, FakeAttempt>()
   readonly #fences = new Map<string, number>()
+  /** Forgotten, but for their output. */
+  readonly #kept = new Map<string, FakeAttempt>()
+  readonly #removed = new Map<string, number>()
   readonly #clients = new Set<FakeClient>()
   readonly #launching = new Map<string, Promise<void>>()
   #clusterId: string | undefined
@@ -242,6 +259,7 @@ export class FakeKeeper {
       job: this.#options.script(spec),
       timers: [],
       text: { stdout: "", stderr: "" },
+      times: { stdout: [], stderr: [] },
       durable: false,
       fenceBefore,
       orphan: false,
@@ -303,6 +321,8 @@ export class FakeKeeper {
     for (const { atMs, stream = "stdout", text } of job.output ?? []) {
       this.#work(process, atMs, () => {
         attempt.text[stream] = cut(attempt.text[stream] + text, spec.outputBytesMax)
+        const bytes = new TextEncoder().encode(attempt.text[stream]).length
+        attempt.times[stream].push({ bytes, at: this.#options.clock.now() })
         if (stream === "stdout") this.#checkOutput(attempt)
       })
     }
@@ -492,11 +512,13 @@ export class FakeKeeper {
     return [...this.#attempts.values()].map((attempt) => attempt.seen)
   }
 
-  forget(target: Target): void {
+  forget(target: Target & { readonly files: boolean }): void {
     const attempt = this.#attempts.get(keyOf(target))
     if (!attempt) return
     if (attempt.seen.state !== "ended") throw keeperError(`${target.task} has not ended`)
     this.#attempts.delete(keyOf(target))
+    const { run, task, attempt: n } = attempt.spec
+    if (!target.files) this.#kept.set(`${run}\n${task}\n${n}`, attempt)
   }
 
   read(
@@ -546,6 +568,43 @@ export class FakeKeeper {
       if (seen.directory && file.startsWith(inside)) return job.files?.[file.slice(inside.length)]
     }
     return undefined
+  }
+
+  /** Its bytes come when the script says so. */
+  tail(
+    { run, task, fence, attempt, stream }: StreamTarget,
+    { start, max }: { readonly start: OutputStart; readonly max: number },
+  ): OutputPiece {
+    const live = this.#attempts.get(keyOf({ run, task, fence }))
+    const found = live ?? this.#kept.get(`${run}\n${task}\n${attempt}`)
+    const offset = "offset" in start ? start.offset : 0
+    if (!found) {
+      const removedAt = this.#removed.get(run)
+      const nothing = { offset, data: new Uint8Array(0), size: 0, points: [] }
+      return removedAt === undefined
+        ? { state: "absent", ...nothing }
+        : { state: "removed", removedAt, ...nothing }
+    }
+    const bytes = new TextEncoder().encode(found.text[stream])
+    const state = found.seen.state === "ended" ? "ended" : "live"
+    const data = bytes.slice(offset, offset + max)
+    return { state, offset, data, size: bytes.length, points: found.times[stream] }
+  }
+
+  kept(): KeptOutput[] {
+    const known = new Set([...this.#attempts.values()].map(({ spec }) => spec.run))
+    return [...this.#kept.values()]
+      .filter(({ spec }) => !known.has(spec.run))
+      .map(({ spec, text, seen }) => ({
+        run: spec.run,
+        bytes: text.stdout.length + text.stderr.length,
+        changedAt: seen.ending?.endedAt ?? 0,
+      }))
+  }
+
+  dropKept(runs: ReadonlySet<string>): void {
+    for (const run of runs) this.#removed.set(run, this.#options.clock.now())
+    for (const [key, { spec }] of this.#kept) if (runs.has(spec.run)) this.#kept.delete(key)
   }
 
   #find(target: Target): FakeAttempt {
@@ -643,6 +702,21 @@ class FakeClient implements Keeper {
     range: { offset: number; max: number },
   ): Promise<{ data: Uint8Array; size: number; ended: boolean }> {
     return this.#up().read(target, stream, range)
+  }
+
+  async tail(
+    target: StreamTarget,
+    range: { readonly start: OutputStart; readonly max: number },
+  ): Promise<OutputPiece> {
+    return this.#up().tail(target, range)
+  }
+
+  async kept(): Promise<readonly KeptOutput[]> {
+    return this.#up().kept()
+  }
+
+  async dropKept(runs: ReadonlySet<string>): Promise<void> {
+    this.#up().dropKept(runs)
   }
 
   content(file: string): AsyncIterable<Uint8Array> {

@@ -50,7 +50,7 @@ describe("on a disk with room", () => {
     const kept = await bytesOf(seen.stdout)
     expect(kept.subarray(0, mib).every((byte) => byte === 0)).toBe(true)
     const [, max, dropped] =
-      /^\n\[troupe: output was cut after (\d+) bytes; at least (\d+) more were dropped\]\n$/.exec(
+      /^\n\[troupe: output was cut after (\d+) bytes; at least (\d+) more were dropped between \S+Z and \S+Z\]\n$/.exec(
         kept.subarray(mib).toString(),
       ) ?? []
     expect(Number(max)).toBe(mib)

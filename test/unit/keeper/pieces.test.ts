@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { candidatesIn } from "../../../src/keeper/cgroups.ts"
 import { baseEnvironment, findCommand } from "../../../src/keeper/command.ts"
-import { cutMarker } from "../../../src/keeper/job.ts"
+import { cutMarker } from "../../../src/keeper/output-watch.ts"
 import { parseHierarchies } from "../../../src/keeper/hierarchies.ts"
 import { takeLock } from "../../../src/keeper/lock.ts"
 import { notStarted, seenEnding, unseenEnding } from "../../../src/keeper/outcome.ts"
@@ -201,9 +201,10 @@ describe("tails", () => {
   })
 })
 
-test("the marker of a cut says how much was kept and lost", () => {
-  expect(cutMarker(10, 5)).toBe(
-    "\n[troupe: output was cut after 10 bytes; at least 5 more were dropped]\n",
+test("the marker of a cut says how much was kept and lost, and when", () => {
+  expect(cutMarker(10, { bytes: 5, from: 0, to: 61_001 })).toBe(
+    "\n[troupe: output was cut after 10 bytes; at least 5 more were dropped between " +
+      "1970-01-01T00:00:00.000Z and 1970-01-01T00:01:01.001Z]\n",
   )
 })
 

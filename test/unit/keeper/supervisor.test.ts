@@ -85,6 +85,7 @@ beforeEach(() => {
       { cells: [], missing: { memory: "no memory controller; use another host" } },
       { files: realCgroups, shell: "/bin/sh", openFilesMax: 1000 },
     ),
+    spares: undefined,
     sweeper: undefined,
     bootId: "boot",
     environment: { PATH: process.env["PATH"] ?? "" },
