@@ -9,14 +9,16 @@ import {
   type TroupeNode,
 } from "../../../src/node/index.ts"
 import type { Logger, LoopDelay } from "../../../src/platform/index.ts"
-import { FakeKeeper, type FakeJob } from "../../support/fake-keeper.ts"
+import { FakeKeeper, type FakeJob, type ProcessEvent } from "../../support/fake-keeper.ts"
 import type { FakeNetwork } from "../../support/fake-mesh.ts"
 import type { TableStore } from "../../../src/storage/index.ts"
 import { createFakeStorage, FakeDisk } from "../../support/fake-storage.ts"
 import type { SeededRandom } from "../../support/random.ts"
 import type { VirtualClock } from "../../support/virtual-clock.ts"
-import type { LaunchSpec } from "../../../src/wire/index.ts"
+import type { Plan, RunView } from "../../../src/schema/index.ts"
+import { ctlAnswer, ctlRequest, type LaunchSpec } from "../../../src/wire/index.ts"
 import { ProcessClock } from "./process-clock.ts"
+import { WorkClock } from "./work-clock.ts"
 import { createSimTransfer } from "./transfer.ts"
 import { type Replicated, type Watch, watched } from "./watch.ts"
 
@@ -30,6 +32,13 @@ export interface MachineOptions {
   readonly timing?: Partial<Timing>
   readonly limits?: NodeOptions["logLimits"]
   readonly retention?: NodeOptions["retention"]
+  /** Jobs at once; 8 unless given. */
+  readonly capacity?: number
+  readonly labels?: Readonly<Record<string, string>>
+  readonly cores?: number
+  readonly memoryBytes?: number
+  /** How long a keeper's journal and spawner take; at once unless given. */
+  readonly keeperMs?: { readonly sync: () => number; readonly spawn: () => number }
 }
 
 /** What all machines of a world share. */
@@ -42,6 +51,8 @@ export interface Ground {
   readonly broken: (error: Error) => void
   /** What an order's command does. */
   readonly script: (spec: LaunchSpec) => FakeJob
+  /** What really happens to processes anywhere. */
+  readonly onProcess?: (machine: string, event: ProcessEvent) => void
 }
 
 export function addressOf(number: number): string {
@@ -55,7 +66,15 @@ interface Process {
   readonly mesh: Parts["mesh"]
   replicated: Replicated | undefined
   started: boolean
+  /** What this node does for a call that another member forwards. */
+  ctl: Forwarded | undefined
 }
+
+type Forwarded = (
+  from: string,
+  payload: Uint8Array,
+  options: { signal: AbortSignal },
+) => Promise<Uint8Array>
 
 export class Machine {
   readonly name: string
@@ -63,6 +82,12 @@ export class Machine {
   readonly #ground: Ground
   disk: FakeDisk
   readonly keeper: FakeKeeper
+  /** Stands still while the host sleeps: then everything that is overdue comes at once. */
+  readonly #keeperClock: ProcessClock
+  readonly #workClock: WorkClock
+  #isAsleep = false
+  /** Added to each sync. */
+  slowDiskMs = 0
   #lives = 0
   #expect: number | undefined
   #process: Process | undefined
@@ -88,7 +113,19 @@ export class Machine {
     this.#ground = ground
     this.name = `n${options.number}`
     this.disk = this.#newDisk()
-    this.keeper = new FakeKeeper({ clock: ground.clock, script: ground.script })
+    this.#keeperClock = new ProcessClock(ground.clock, () => this.skewMs)
+    this.#workClock = new WorkClock(ground.clock)
+    const { keeperMs } = options
+    this.keeper = new FakeKeeper({
+      clock: this.#keeperClock,
+      workClock: this.#workClock,
+      script: ground.script,
+      onProcess: (event) => ground.onProcess?.(this.name, event),
+      ...(keeperMs && {
+        syncMs: () => keeperMs.sync() + this.slowDiskMs,
+        spawnMs: () => keeperMs.spawn(),
+      }),
+    })
   }
 
   #newDisk(): FakeDisk {
@@ -97,7 +134,7 @@ export class Machine {
     return new FakeDisk({
       clock,
       random: dice,
-      syncMs: () => 0.2 + 3 * dice.next(),
+      syncMs: () => 0.2 + 3 * dice.next() + this.slowDiskMs,
       torn: true,
       losesTableRows: true,
     })
@@ -136,7 +173,20 @@ export class Machine {
     })
     const parts = this.#parts({ clock, keeper, mesh })
     const node = createNode(this.#nodeOptions(cluster), parts)
-    const process: Process = { node, clock, keeper, mesh, replicated: undefined, started: false }
+    const process: Process = {
+      node,
+      clock,
+      keeper,
+      mesh,
+      replicated: undefined,
+      started: false,
+      ctl: undefined,
+    }
+    const handle: Parts["mesh"]["handle"] = mesh.handle.bind(mesh)
+    mesh.handle = (protocol, handler) => {
+      if (protocol === "/troupe/ctl/1") process.ctl = handler
+      handle(protocol, handler)
+    }
     this.#process = process
     log(`${this.name} starts`)
     node.start().then(
@@ -151,13 +201,14 @@ export class Machine {
 
   #nodeOptions(cluster: string): NodeOptions {
     const { voter = "auto", seeds = [], timing, limits, retention } = this.options
+    const { capacity = 8, labels = {} } = this.options
     return {
       name: this.name,
       cluster,
       version: "0.0.0-sim",
-      labels: {},
+      labels,
       voter,
-      capacity: 8,
+      capacity,
       apiUrl: "",
       hasSeeds: seeds.length > 0,
       ...(this.#expect !== undefined && { expect: this.#expect }),
@@ -194,8 +245,8 @@ export class Machine {
         hostname: name,
         os: "linux",
         arch: "x64",
-        cores: 4,
-        memoryBytes: 8 * 2 ** 30,
+        cores: this.options.cores ?? 4,
+        memoryBytes: this.options.memoryBytes ?? 8 * 2 ** 30,
         tools: () => ["sh"],
         lookFor: () => undefined,
         sample: () => ({ freeMemoryBytes: 2 ** 30, load1: 0, diskFreeBytes: 2 ** 40 }),
@@ -275,6 +326,64 @@ export class Machine {
     this.#waiting = undefined
     for (const serve of waiting) serve()
     this.#ground.net.thaw(this.peerId)
+  }
+
+  /** The whole host: its node stands still, and so do keeper and jobs; nobody hears of it. */
+  sleep(): void {
+    if (this.#isAsleep) return
+    this.#isAsleep = true
+    this.#ground.log(`${this.name} falls asleep`)
+    this.pause()
+    this.#keeperClock.stop()
+    this.#workClock.stop()
+  }
+
+  wake(): void {
+    if (!this.#isAsleep) return
+    this.#isAsleep = false
+    this.#ground.log(`${this.name} wakes`)
+    this.#workClock.resume()
+    this.#keeperClock.resume()
+    this.resume()
+  }
+
+  get isAsleep(): boolean {
+    return this.#isAsleep
+  }
+
+  /** The host loses its power. `bootUp` brings it back; the node is started by whoever did it. */
+  cutPower(): void {
+    this.#ground.log(`${this.name} loses its power`)
+    this.kill()
+    this.keeper.halt()
+  }
+
+  bootUp(): void {
+    this.keeper.boot()
+  }
+
+  /** A plan of the caller's own, submitted at this node. */
+  async submitPlan(
+    plan: Plan,
+    asked: { readonly key: string; readonly signal: AbortSignal },
+  ): Promise<RunView> {
+    const { key, signal } = asked
+    const bodyHash = JSON.stringify(plan.label)
+    const body = { plan, entryNode: this.name, bodyHash }
+    const answer = await this.#call("submitPlan", body, { key, signal })
+    return (answer as { run: RunView }).run
+  }
+
+  /** As another member that forwards a call of its own user. */
+  async #call(
+    op: string,
+    body: unknown,
+    asked: { readonly key?: string; readonly signal: AbortSignal },
+  ): Promise<unknown> {
+    const ctl = this.#process?.ctl
+    if (!ctl) throw new Error(`${this.name} does not run`)
+    const payload = ctlRequest.encode({ op, hops: 0, principal: "anonymous", key: asked.key, body })
+    return ctlAnswer.decode(await ctl(this.peerId, payload, { signal: asked.signal }))
   }
 
   async stop(): Promise<void> {

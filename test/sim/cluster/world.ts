@@ -1,5 +1,5 @@
 /** Machines, a network and virtual time: a whole cluster in one process, from one seed. */
-import type { FakeJob } from "../../support/fake-keeper.ts"
+import type { FakeJob, ProcessEvent } from "../../support/fake-keeper.ts"
 import { FakeNetwork, type FakeNetworkOptions } from "../../support/fake-mesh.ts"
 import { SeededRandom } from "../../support/random.ts"
 import { VirtualClock } from "../../support/virtual-clock.ts"
@@ -11,6 +11,7 @@ export interface WorldOptions {
   readonly seed: number
   readonly network?: FakeNetworkOptions
   readonly script?: (spec: LaunchSpec, random: SeededRandom) => FakeJob
+  readonly onProcess?: (machine: string, event: ProcessEvent) => void
 }
 
 const linesMax = 400
@@ -38,6 +39,7 @@ export class World {
       log: (line) => this.note(line),
       broken: (error) => this.fail(error),
       script: (spec) => options.script?.(spec, dice) ?? { durationMs: 100 },
+      ...(options.onProcess && { onProcess: options.onProcess }),
     }
   }
 

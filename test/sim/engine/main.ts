@@ -1,0 +1,71 @@
+/** `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--trace]`: K worlds from seed S on; exit 1 when one breaks. */
+import { parseArgs } from "node:util"
+import { runAsProcess, seedRange, wholeNumber } from "../../support/command-line.ts"
+import { runEngine } from "./run.ts"
+
+const usage = `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--trace] [--verbose] [--keep-going]
+  K worlds (100) from seed S (1) on: plans of every shape, hosts that crash, sleep and lose each other
+  a failure shows L lines of log (80)
+  exit 0: all hold; 1: one breaks, or nothing was tried; 2: wrong arguments`
+
+type Counts = Record<string, number>
+
+function add(sums: Counts, more: Iterable<readonly [string, number]>): void {
+  for (const [what, times] of more) sums[what] = (sums[what] ?? 0) + times
+}
+
+function show(counts: Counts): string {
+  return Object.entries(counts)
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([what, times]) => `${what} ${times}`)
+    .join(", ")
+}
+
+await runAsProcess(usage, async (args) => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seed: { type: "string", default: "1" },
+      seeds: { type: "string", default: "100" },
+      lines: { type: "string", default: "80" },
+      trace: { type: "boolean", default: false },
+      verbose: { type: "boolean", default: false },
+      "keep-going": { type: "boolean", default: false },
+    },
+  })
+  const { first, count } = seedRange(values)
+  const lines = wholeNumber("lines", values.lines, { min: 0 })
+  const faults: Counts = {}
+  const verdicts: Counts = {}
+  const outcomes: Counts = {}
+  const sums: Counts = { runs: 0, starts: 0, attempts: 0, overlaps: 0, crowded: 0, checks: 0 }
+  let failed = 0
+  let tried = 0
+  for (let seed = first; seed < first + count; seed++) {
+    const result = await runEngine({
+      seed,
+      lines,
+      ...(values.trace && { onLine: (line: string) => console.log(line) }),
+    })
+    tried++
+    if (values.verbose) {
+      console.log(JSON.stringify({ ...result, faults: Object.fromEntries(result.faults) }))
+    }
+    add(faults, result.faults)
+    add(verdicts, Object.entries(result.verdicts))
+    add(outcomes, Object.entries(result.outcomes))
+    const { runs, starts, attempts, overlaps, crowded, checks } = result
+    add(sums, Object.entries({ runs, starts, attempts, overlaps, crowded, checks }))
+    if (result.failure === undefined) continue
+    console.error(result.failure)
+    console.error(`again: node test/sim/engine/main.ts --seed ${seed} --seeds 1 --trace`)
+    failed++
+    if (!values["keep-going"]) break
+  }
+  console.log(`${tried - failed} of ${tried} seeds hold: ${show(sums)}`)
+  console.log(
+    `  verdicts: ${show(verdicts)}\n  endings: ${show(outcomes)}\n  faults: ${show(faults)}`,
+  )
+  if (sums["starts"] === 0) console.error("nothing was ever started: this shows nothing")
+  return failed === 0 && sums["starts"] !== 0 ? 0 : 1
+})
