@@ -247,11 +247,16 @@ export class FakeNode implements Mesh {
 
   /** The connection to this peer is gone, as this side learns it. */
   lost(peerId: string, refused: boolean): void {
-    if (!this.#connections.has(peerId)) return
+    const gone = this.#connections.get(peerId)
+    if (!gone) return
     this.#net.arrive(this.peerId, () => {
-      if (!this.#connections.has(peerId)) return
+      const now = this.#connections.get(peerId)
+      if (!now) return
       this.#drop(peerId, connectionLost(peerId))
-      if (this.alive) this.#emit("disconnected", { peerId, refused })
+      if (now !== gone) {
+        // The other has connected again while this process stood still: only what hung on the old one is over.
+        this.#connections.set(peerId, now)
+      } else if (this.alive) this.#emit("disconnected", { peerId, refused })
     })
   }
 

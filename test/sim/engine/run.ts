@@ -41,7 +41,8 @@ export async function runEngine(options: EngineOptions): Promise<EngineResult> {
   try {
     await engine.run()
   } catch (error) {
-    const lines = engine.world.lines.slice(-(options.lines ?? 60))
+    const { lines: shown = 60 } = options
+    const lines = shown === 0 ? [] : engine.world.lines.slice(-shown)
     failure = `seed ${options.seed}: ${(error as Error).message}\n${lines.map((line) => `    ${line}`).join("\n")}`
   }
   return { ...engine.result(), failure }
