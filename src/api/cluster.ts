@@ -1,15 +1,19 @@
 /** Routes of the cluster: its nodes, its status, its health. */
 import {
   ClusterStatus,
+  CordonNode,
+  DeclareDead,
   HealthView,
   LeaderTransferred,
+  NodeCordoned,
+  NodeDeclaredDead,
   NodeRemoved,
   RemoveNode,
   ReplicaView,
   TransferLeader,
 } from "../schema/index.ts"
 import { answerLimit, type App, type RouteContext } from "./context.ts"
-import { jsonAnswer, NodeList, problemResponse } from "./schemas.ts"
+import { jsonAnswer, NodeList, NodeParams, problemResponse } from "./schemas.ts"
 
 export function clusterRoutes(app: App, context: RouteContext): void {
   const { face, waits } = context
@@ -60,6 +64,46 @@ export function clusterRoutes(app: App, context: RouteContext): void {
     face.replicaView(),
   )
   handRoutes(app, context)
+  nodeRoutes(app, context)
+}
+
+/** What somebody says of one node by hand. */
+function nodeRoutes(app: App, { face, waits }: RouteContext): void {
+  const cordon = {
+    operationId: "cordonNode",
+    summary: "Place nothing new on a node, drain it, or open it again",
+    description:
+      "`cordon`: what runs there goes on. `drain`: services move elsewhere at once, everything else may end by itself until the deadline and is then stopped and runs again elsewhere; a leader hands over. `open` ends both. Idempotent.",
+    tags: ["cluster"],
+    params: NodeParams,
+    body: CordonNode,
+    response: {
+      200: jsonAnswer(NodeCordoned, "It holds; with what still runs there"),
+      default: problemResponse,
+    },
+  }
+  app.post("/v1/nodes/:node/cordon", { schema: cordon }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    return await face.cordonNode(request.params.node, request.body, options)
+  })
+
+  const dead = {
+    operationId: "declareDead",
+    summary: "Give up at once what runs on a node that will not come back with it",
+    description:
+      "Tasks that may run again do so elsewhere, whatever they say about lost nodes. 409 for a node that answers, unless `force`. When the node answers again it is a member as before, and what it still runs is stopped.",
+    tags: ["cluster"],
+    params: NodeParams,
+    body: DeclareDead,
+    response: {
+      200: jsonAnswer(NodeDeclaredDead, "It counts as dead until it answers again"),
+      default: problemResponse,
+    },
+  }
+  app.post("/v1/nodes/:node/declare-dead", { schema: dead }, async (request, reply) => {
+    const options = waits.begin(reply.raw, answerLimit)
+    return await face.declareDead(request.params.node, request.body, options)
+  })
 }
 
 /** What somebody does to the cluster by hand. */

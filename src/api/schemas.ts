@@ -4,6 +4,9 @@ import {
   Attempt,
   BundleRef,
   ClusterStatus,
+  Cordon,
+  CordonNode,
+  DeclareDead,
   Digest,
   Ending,
   Facts,
@@ -11,6 +14,8 @@ import {
   LeaderTransferred,
   Member,
   MemberRole,
+  NodeCordoned,
+  NodeDeclaredDead,
   NodeRemoved,
   NodeHealth,
   NodeView,
@@ -67,6 +72,9 @@ const named = {
   BlobStored,
   BundleRef,
   ClusterStatus,
+  Cordon,
+  CordonNode,
+  DeclareDead,
   Digest,
   Ending,
   Facts,
@@ -74,6 +82,8 @@ const named = {
   LeaderTransferred,
   Member,
   MemberRole,
+  NodeCordoned,
+  NodeDeclaredDead,
   NodeHealth,
   NodeList,
   NodeRemoved,
@@ -116,6 +126,9 @@ const digestName = z.string().regex(/^[0-9a-f]{64}$/, "is a SHA-256 in lower-cas
 export const RunParams = z.strictObject({
   id: told(runName, "Run id (`r-12`) or label; of several runs with one label the newest"),
 })
+
+const nodeName = z.string().min(1).max(128)
+export const NodeParams = z.strictObject({ node: told(nodeName, "Name or member id of a node") })
 
 export const BlobParams = z.strictObject({
   sha256: told(digestName, "SHA-256 of the bytes, lower-case hex"),

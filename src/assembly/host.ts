@@ -2,7 +2,7 @@
 import { availableParallelism, freemem, hostname, loadavg, totalmem } from "node:os"
 import { hasTool } from "../keeper/index.ts"
 import type { HostFacts } from "../node/index.ts"
-import { freeBytes } from "../storage/index.ts"
+import { diskSpace } from "../storage/index.ts"
 
 /** Programs that manifests ask for most; any other is looked for once a manifest has named it. */
 const knownTools = [
@@ -54,10 +54,12 @@ export function thisHost(options: { data: string; path: string; now: () => numbe
       readAt = Number.NEGATIVE_INFINITY
     },
     sample() {
+      const { freeBytes, totalBytes } = diskSpace(options.data)
       return {
         freeMemoryBytes: freemem(),
         load1: loadavg()[0] ?? 0,
-        diskFreeBytes: freeBytes(options.data),
+        diskFreeBytes: freeBytes,
+        diskTotalBytes: totalBytes,
       }
     },
   }

@@ -239,7 +239,48 @@ function addCluster(program: Command, does: Does): void {
   withRemote(withOutput(remove)).action(
     does(async () => (await import("./commands/cluster-hand.ts")).remove),
   )
+  addNodeWords(cluster, does)
   addRecover(cluster, does)
+}
+
+/** What somebody says of one node's work. */
+function addNodeWords(cluster: Command, does: Does): void {
+  const commands = async () => await import("./commands/cluster-drain.ts")
+  const nodeHelp = "its name or member id"
+  const cordon = cluster
+    .command("cordon")
+    .description("place nothing new on a node; what runs there goes on")
+    .argument("<node>", nodeHelp)
+    .addOption(reasonOption())
+  withRemote(withOutput(cordon)).action(does(async () => (await commands()).cordon))
+  const uncordon = cluster
+    .command("uncordon")
+    .description("place work on a node again that was cordoned or drained")
+    .argument("<node>", nodeHelp)
+  withRemote(withOutput(uncordon)).action(does(async () => (await commands()).uncordon))
+  const drain = cluster
+    .command("drain")
+    .description(
+      "empty a node: nothing new is placed there, services move at once, everything else may end; waits until nothing runs there",
+    )
+    .argument("<node>", nodeHelp)
+    .addOption(
+      new Option(
+        "--deadline <duration>",
+        "stop then what still runs, to run again elsewhere",
+      ).argParser(duration),
+    )
+    .addOption(reasonOption())
+    .addOption(durationOption("how long to wait", "24h"))
+    .option("--no-wait", "return when it is under way")
+  withRemote(withOutput(drain)).action(does(async () => (await commands()).drain))
+  const dead = cluster
+    .command("declare-dead")
+    .description("give up at once what runs on a node that will not come back with it")
+    .argument("<node>", nodeHelp)
+    .addOption(reasonOption())
+    .option("--force", "although it answers")
+  withRemote(withOutput(dead)).action(does(async () => (await commands()).declareDead))
 }
 
 function addRecover(cluster: Command, does: Does): void {
@@ -310,6 +351,10 @@ function createSession(program: Command): Session {
 function durationOption(help: string, fallback: string): Option {
   const option = new Option("--timeout <duration>", help).argParser(duration)
   return option.default(duration(fallback), fallback)
+}
+
+function reasonOption(): Option {
+  return new Option("--reason <text>", "why, for whoever asks").default("")
 }
 
 function duration(text: string): number {

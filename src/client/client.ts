@@ -1,9 +1,13 @@
 /** The client: one method a route. */
 import {
   ClusterStatus,
+  type CordonNodeInput,
+  type DeclareDeadInput,
   type Digest,
   HealthView,
   LeaderTransferred,
+  NodeCordoned,
+  NodeDeclaredDead,
   NodeRemoved,
   NodeView,
   PlanView,
@@ -95,6 +99,14 @@ export interface Client {
   transferLeader(options?: Abortable & { to?: string | undefined }): Promise<LeaderTransferred>
   /** Never tried again. */
   removeNode(node: string, options?: Abortable): Promise<NodeRemoved>
+  /** Never tried again. Nothing new is placed there; drained, what runs there leaves too. */
+  cordonNode(node: string, request: CordonNodeInput, options?: Abortable): Promise<NodeCordoned>
+  /** Never tried again. What runs there is given up; `force`: although it answers. */
+  declareDead(
+    node: string,
+    request?: DeclareDeadInput,
+    options?: Abortable,
+  ): Promise<NodeDeclaredDead>
   /** Answers without a leader too. */
   health(options?: Abortable): Promise<HealthView>
 }
@@ -202,7 +214,15 @@ export function createClient(options: ClientOptions): Client {
       }),
     removeNode: (node, { signal } = {}) =>
       json(NodeRemoved, { ...order("/v1/cluster/remove", { node }), signal }),
+    cordonNode: (node, request, { signal } = {}) =>
+      json(NodeCordoned, { ...order(nodePath(node, "cordon"), request), signal }),
+    declareDead: (node, request = {}, { signal } = {}) =>
+      json(NodeDeclaredDead, { ...order(nodePath(node, "declare-dead"), request), signal }),
   }
+}
+
+function nodePath(node: string, what: string): string {
+  return `/v1/nodes/${encodeURIComponent(node)}/${what}`
 }
 
 function submission(request: SubmitRunInput, path: string) {

@@ -29,6 +29,8 @@ const repeatable = new Set([
   "declare",
   "meet",
   "removeNode",
+  "cordonNode",
+  "declareDead",
 ])
 
 /** Of a run that somebody may be submitting meanwhile. */

@@ -198,12 +198,14 @@ function as(role: MemberRole): (id: number) => { readonly id: number; readonly r
   return (id) => ({ id, role })
 }
 
-/** The voter that should lead instead of this one, which was started with `--voter never`. */
+/** The voter that should lead instead of this one, which was started with `--voter never`, is drained or has no room. */
 export function planHandover(input: AutopilotInput): number | undefined {
   const { confState, progress } = input.status
-  if (!isUnwilling(input, input.self) || confState.voters.length < 3) return undefined
+  const isBusy = (id: number): boolean => isUnwilling(input, id) || input.loaded?.has(id) === true
+  if (!isBusy(input.self) || confState.voters.length < 3) return undefined
   const able = progress.filter(
-    ({ id }) => confState.voters.includes(id) && mayVote(input, id) && answers(input, id),
+    ({ id }) =>
+      confState.voters.includes(id) && mayVote(input, id) && answers(input, id) && !isBusy(id),
   )
   return able.filter(({ id }) => id !== input.self).toSorted((a, b) => b.match - a.match)[0]?.id
 }

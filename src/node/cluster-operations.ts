@@ -111,12 +111,12 @@ function peersOf(hello: Hello, peer: PeerRef): { peerId: string; addresses: read
 
 // ---------------------------------------------------------------- by hand
 
-function conflict(reason: string): TroupeError<"ERR_CONFLICT"> {
+export function conflict(reason: string): TroupeError<"ERR_CONFLICT"> {
   return new TroupeError("ERR_CONFLICT", reason, { reason })
 }
 
 /** By name or member id. */
-function findMember(parts: OperationParts, node: string): Member {
+export function findMember(parts: OperationParts, node: string): Member {
   const members = readMembers(parts.replica.tables)
   const found = members.filter(({ name, id }) => name === node || String(id) === node)
   if (found.length === 1) return found[0]!

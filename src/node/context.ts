@@ -1,6 +1,7 @@
 /** What the pieces of one node share: who it is, what it holds, and how it asks others. */
 import type { Identity, Member, MemberDeclaration, PeerRef } from "../schema/index.ts"
 import type { JobAnswer, JobRequest } from "../wire/index.ts"
+import type { FullDisk } from "./full-disk.ts"
 import type { NodeOptions } from "./options.ts"
 import type { Parts } from "./parts.ts"
 import type { Replica } from "./replica.ts"
@@ -24,6 +25,7 @@ export interface NodeContext {
   members(): readonly Member[]
   declaration(): MemberDeclaration
   leaderPeer(): PeerRef | undefined
+  readonly disk: FullDisk
   /** Runs an operation at the leader, here or there. */
   call(op: string, body: unknown, options: CallOptions): Promise<unknown>
   /** Runs an operation at one named peer (or here), without looking for the leader. */

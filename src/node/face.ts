@@ -2,17 +2,24 @@
 import type {
   BundleRef,
   ClusterStatus,
+  CordonNode,
+  DeclareDead,
+  ExplainView,
   HealthView,
   LeaderTransferred,
   LogChunk,
+  NodeCordoned,
+  NodeDeclaredDead,
   NodeRemoved,
   NodeView,
   PlanView,
   RemoveNode,
   ReplicaView,
+  RetryRun,
   RunEvent,
   RunList,
   RunView,
+  SubmitJob,
   SubmitRun,
   TransferLeader,
 } from "../schema/index.ts"
@@ -61,13 +68,30 @@ export interface NodeFace {
   ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }>
   /** Validates, compiles and places as submitRun would, and changes nothing. */
   planRun(request: SubmitRun, caller: Caller, options: Waiting): Promise<PlanView>
+  /** One command as a run. ERR_REQUEST_INVALID, ERR_KEY_CONFLICT, ERR_UNPLACEABLE (no node could ever run it). */
+  submitJob(
+    request: SubmitJob,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }>
+  planJob(request: SubmitJob, caller: Caller, options: Waiting): Promise<PlanView>
+  /** A new run of a finished one: all of it, or what did not succeed. ERR_RUN_NOT_FINISHED, ERR_CONFLICT. */
+  retryRun(
+    run: string,
+    request: RetryRun,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }>
   /** Newest first. `cursor` is the nextCursor of the page before. */
   listRuns(
     query: { state?: string | undefined; limit: number; cursor?: string | undefined },
     options: Waiting,
   ): Promise<RunList>
   /** By id (`r-12`) or label; of several runs with one label the newest. ERR_RUN_NOT_FOUND. */
-  getRun(run: string, options: Waiting): Promise<RunView>
+  /** Of a run with many tasks the view lists those that say most, unless all are asked for. */
+  getRun(run: string, options: Waiting & { tasks?: "all" | undefined }): Promise<RunView>
+  /** Why its tasks wait; of one task, how it stands. ERR_TASK_NOT_FOUND. */
+  explainRun(run: string, task: string | undefined, options: Waiting): Promise<ExplainView>
   /** Idempotent; a finished run stays as it is. */
   cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView>
   /** The same without an answer's worth of reading. */
@@ -111,6 +135,10 @@ export interface NodeFace {
   transferLeader(request: TransferLeader, options: Waiting): Promise<LeaderTransferred>
   /** Takes a node out for good, whether it answers or not. ERR_NODE_NOT_FOUND, ERR_CONFLICT. */
   removeNode(request: RemoveNode, options: Waiting): Promise<NodeRemoved>
+  /** Nothing new is placed there; drained, what runs there leaves too. Idempotent. ERR_NODE_NOT_FOUND, ERR_CONFLICT. */
+  cordonNode(node: string, request: CordonNode, options: Waiting): Promise<NodeCordoned>
+  /** What runs there is given up at once and may run elsewhere. ERR_NODE_NOT_FOUND; ERR_CONFLICT when it answers. */
+  declareDead(node: string, request: DeclareDead, options: Waiting): Promise<NodeDeclaredDead>
   /** Of this node alone; never waits. */
   replicaView(): ReplicaView
   /** Never waits for a leader. */

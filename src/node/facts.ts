@@ -17,6 +17,9 @@ let sequence = 0
 export function factsOf(context: NodeContext, running: number): Facts {
   const { options, parts } = context
   const { host, mesh } = parts
+  const sample = host.sample()
+  const { freeMemoryBytes, load1, diskFreeBytes } = sample
+  const full = context.disk.look(sample)
   return {
     peerId: mesh.peerId,
     name: options.name,
@@ -27,7 +30,10 @@ export function factsOf(context: NodeContext, running: number): Facts {
     arch: host.arch,
     cores: host.cores,
     memoryBytes: host.memoryBytes,
-    ...host.sample(),
+    freeMemoryBytes,
+    load1,
+    diskFreeBytes,
+    ...(full !== undefined && { full }),
     labels: { ...options.labels },
     tools: [...host.tools()],
     running,
@@ -74,7 +80,7 @@ export function declarationOf(options: NodeOptions, parts: Parts): MemberDeclara
 
 /** Whether a member's row says what the node declares. */
 export function isSameDeclaration(row: Member, declaration: MemberDeclaration): boolean {
-  const { id: _id, role: _role, ...declared } = row
+  const { id: _id, role: _role, cordon: _cordon, dead: _dead, ...declared } = row
   return JSON.stringify(sorted(declared)) === JSON.stringify(sorted(declaration))
 }
 

@@ -21,6 +21,8 @@ export interface Known {
   /** Its wall clock against the leader's. */
   readonly clockOffsetMs: number | undefined
   readonly roundTripP99Ms: number | undefined
+  /** Tasks that run there by the rows. */
+  readonly attempts?: number
 }
 
 export interface HealthInput {
@@ -65,6 +67,10 @@ export function assessHealth(input: HealthInput): LeaderHealth {
       ...(facts && { version: facts.version, diskFreeBytes: facts.diskFreeBytes }),
       ...(clockOffsetMs !== undefined && { clockOffsetMs: Math.round(clockOffsetMs - median) }),
       ...measured({ roundTripP99Ms }),
+      ...(member.cordon && { cordon: member.cordon }),
+      ...(member.dead && { dead: member.dead }),
+      ...(facts?.full !== undefined && { full: facts.full }),
+      ...(one.attempts !== undefined && { attempts: one.attempts }),
       ...(facts?.vitals && { vitals: measuredVitals(facts.vitals) }),
     }
   })
@@ -102,6 +108,8 @@ function medianOf(values: readonly number[]): number {
 
 function problemsOf(node: NodeHealth): readonly string[] {
   const { name, role, behind = 0, clockOffsetMs = 0, diskFreeBytes, vitals } = node
+  // Somebody knows it already.
+  if (node.state === "silent" && node.dead) return []
   if (node.state === "silent") {
     const since =
       node.silentMs === undefined
@@ -118,7 +126,9 @@ function problemsOf(node: NodeHealth): readonly string[] {
     const way = clockOffsetMs > 0 ? "ahead of" : "behind"
     problems.push(`the clock of ${name} is ${seconds} s ${way} the others: set it, e.g. by NTP`)
   }
-  if (diskFreeBytes !== undefined && diskFreeBytes < diskFreeMinBytes) {
+  if (node.full !== undefined) {
+    problems.push(`${name} ${node.full} and takes no work: make room in its data directory`)
+  } else if (diskFreeBytes !== undefined && diskFreeBytes < diskFreeMinBytes) {
     const mebibytes = Math.floor(diskFreeBytes / (1 << 20))
     problems.push(`${name} has ${mebibytes} MiB of disk left: make room in its data directory`)
   }
@@ -142,8 +152,30 @@ function shortId(clusterId: string): string {
   return `${clusterId.slice(0, 8)}${/-\d+-[0-9a-f]{8}$/.exec(clusterId)?.[0] ?? ""}`
 }
 
+/** What somebody has said of nodes. */
+function wordsOf(node: NodeHealth): readonly string[] {
+  const { name, cordon, dead, attempts = 0 } = node
+  const words: string[] = []
+  if (dead) {
+    words.push(`${name} was declared dead${because(dead.reason)}: it counts again when it answers`)
+  }
+  if (cordon?.mode === "cordon") {
+    words.push(`${name} is cordoned${because(cordon.reason)}: 'troupe cluster uncordon' ends that`)
+  }
+  if (cordon?.mode === "drain") {
+    const left = attempts === 1 ? "1 attempt still runs" : `${attempts} attempts still run`
+    const how = attempts === 0 ? "is drained" : "is being drained"
+    words.push(`${name} ${how}${because(cordon.reason)}${attempts === 0 ? "" : `: ${left} there`}`)
+  }
+  return words
+}
+
+function because(reason: string): string {
+  return reason === "" ? "" : ` (${reason})`
+}
+
 function notesOf(nodes: readonly NodeHealth[], voters: number): readonly string[] {
-  const notes: string[] = []
+  const notes: string[] = nodes.flatMap(wordsOf)
   if (nodes.length === 1) notes.push("this cluster has one node: start more to survive a loss")
   if (nodes.length === 2) {
     notes.push("two nodes keep two copies, but survive no loss by themselves: add a third")

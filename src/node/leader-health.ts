@@ -3,6 +3,7 @@ import { knownVersions, type NodeView, understands, versionsOf } from "../schema
 import { activeVersion, readMembers } from "../state/index.ts"
 import { factsOf } from "./facts.ts"
 import { assessHealth, type LeaderHealth } from "./health.ts"
+import { holdings } from "./node-operations.ts"
 import type { OperationParts } from "./operations.ts"
 
 export function nodeViews(parts: OperationParts): readonly NodeView[] {
@@ -18,6 +19,9 @@ export function nodeViews(parts: OperationParts): readonly NodeView[] {
       state: here ? "connected" : "silent",
       ...(isHeard && { silentMs: Math.round(leadership.silentMs(member.id)) }),
       self: member.peerId === context.parts.mesh.peerId,
+      ...(member.cordon
+        ? holdings(parts, member.id)
+        : { attempts: leadership.scheduler.attemptsOn(member.id).length }),
     }
   })
 }
@@ -36,6 +40,7 @@ export function leaderHealth(parts: OperationParts): LeaderHealth {
       facts: isSelf ? factsOf(context, contact?.running ?? 0) : contact?.facts,
       clockOffsetMs: isSelf ? 0 : contact?.clockOffsetMs,
       roundTripP99Ms: trips.get(member.id)?.p99Ms,
+      attempts: leadership.scheduler.attemptsOn(member.id).length,
     }
   })
   const { memberId: self } = replica

@@ -42,6 +42,9 @@ export class Leadership {
     this.#leases = new Leases(this.#duty, {
       held: (member, attempts) => this.#dispatch.reconcile(member, attempts),
       changed: () => this.#decide(),
+      // One that was declared dead though it answers is alive again when what it ran has been given up.
+      mayReturn: ({ id, dead }) =>
+        dead === undefined || this.#scheduler.attemptsOn(id).length === 0,
       isSure: () => !this.#unsure,
     })
     this.#steering = new Steering(this.#duty, this.#leases, this.#scheduler)

@@ -35,6 +35,8 @@ export interface LeaseHooks {
   held(member: Member, attempts: readonly AttemptSummary[]): void
   /** Somebody answers who did not. */
   changed(): void
+  /** False while there is something to settle before the member's attempts count again. */
+  mayReturn(member: Member): boolean
   /** False after a standstill, until this leader is confirmed: it gives no leases then. */
   isSure(): boolean
 }
@@ -172,7 +174,7 @@ export class Leases {
       contact.rosterSent = rosterIndex
       contact.running = answer.attempts.filter((one) => one.state !== "ended").length
       if (session?.state !== "up" || session.boot !== answer.boot) {
-        this.#openSession(member.id, answer.boot)
+        if (this.#hooks.mayReturn(member)) this.#openSession(member.id, answer.boot)
         return
       }
       this.#hooks.held(member, answer.attempts)

@@ -2,6 +2,8 @@
 import {
   Facts,
   type LeaderTransferred,
+  type NodeCordoned,
+  type NodeDeclaredDead,
   type NodeRemoved,
   type PeerRef,
   TroupeError,
@@ -23,6 +25,7 @@ import { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { NodeFace } from "./face.ts"
 import { declarationOf, factsOf } from "./facts.ts"
+import { FullDisk } from "./full-disk.ts"
 import { Hearing } from "./health-hearing.ts"
 import { Returning } from "./health-returning.ts"
 import { LeaderWatch } from "./leader-watch.ts"
@@ -111,6 +114,7 @@ class Node implements TroupeNode {
       members: () => this.#membership.members(),
       declaration: () => declarationOf(options, parts),
       leaderPeer: () => this.#leaderPeer(),
+      disk: new FullDisk(),
       call: (op, body, how) => this.#asking.call(op, body, how),
       callPeer: (peer, op, body, how) => this.#asking.callPeer(peer, op, body, how),
       job: (peer, request, how) => this.#job(peer, request, how),
@@ -439,6 +443,10 @@ class Node implements TroupeNode {
   clusterStatus: NodeFace["clusterStatus"] = (...args) => this.#overview.clusterStatus(...args)
   transferLeader: NodeFace["transferLeader"] = async (request, options) =>
     (await this.#asking.call("transferLeader", request, options)) as LeaderTransferred
+  cordonNode: NodeFace["cordonNode"] = async (node, request, options) =>
+    (await this.#asking.call("cordonNode", { ...request, node }, options)) as NodeCordoned
+  declareDead: NodeFace["declareDead"] = async (node, request, options) =>
+    (await this.#asking.call("declareDead", { ...request, node }, options)) as NodeDeclaredDead
   removeNode: NodeFace["removeNode"] = async (request, options) =>
     (await this.#asking.call("removeNode", request, options)) as NodeRemoved
   replicaView: NodeFace["replicaView"] = () => this.#overview.replicaView()

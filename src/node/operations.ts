@@ -13,6 +13,7 @@ import type { Hello } from "../wire/index.ts"
 import { profileText } from "./builtins.ts"
 import { admit, declare, meet, readmit, removeNode, transferLeader } from "./cluster-operations.ts"
 import type { CallOptions, NodeContext } from "./context.ts"
+import { cordonNode, declareDead } from "./node-operations.ts"
 import { groupOf } from "./launch.ts"
 import { leaderHealth, nodeViews } from "./leader-health.ts"
 import type { Leadership } from "./leadership.ts"
@@ -81,6 +82,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   meet,
   removeNode,
   transferLeader,
+  cordonNode,
+  declareDead,
 }
 
 // ---------------------------------------------------------------- runs

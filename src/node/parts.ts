@@ -341,6 +341,14 @@ export interface Parts {
   readonly hold?: (run: { id: string; label: string }, phase: string) => boolean
 }
 
+export interface HostSample {
+  readonly freeMemoryBytes: number
+  readonly load1: number
+  /** Of the data directory's file system. */
+  readonly diskFreeBytes: number
+  readonly diskTotalBytes: number
+}
+
 export interface HostFacts {
   readonly hostname: string
   readonly os: string
@@ -351,5 +359,5 @@ export interface HostFacts {
   tools(): readonly string[]
   /** From now on these are looked for too. */
   lookFor(tools: readonly string[]): void
-  sample(): { freeMemoryBytes: number; load1: number; diskFreeBytes: number }
+  sample(): HostSample
 }

@@ -48,6 +48,20 @@ export class Steering {
     return undefined
   }
 
+  /** Who is drained, or says that its disk is full. */
+  #loaded(): ReadonlySet<number> {
+    const { context, replica } = this.#duty
+    const loaded = new Set<number>()
+    for (const { id, cordon } of readMembers(replica.tables)) {
+      const full =
+        id === replica.memberId
+          ? context.disk.look(context.parts.host.sample())
+          : this.#leases.contacts.get(id)?.facts?.full
+      if (cordon?.mode === "drain" || full !== undefined) loaded.add(id)
+    }
+    return loaded
+  }
+
   /** One change at a time. */
   step(): void {
     if (this.#changing || this.#duty.signal.aborted) return
@@ -61,6 +75,7 @@ export class Steering {
       contacts: this.#leases.contacts,
       status: replica.status(),
       retiring: this.#retiring,
+      loaded: this.#loaded(),
       version: activeVersion(replica.tables),
     }
     this.#expel(input)
@@ -110,7 +125,7 @@ export class Steering {
 
   #handOver(to: number | undefined): void {
     if (to === undefined) return
-    this.#duty.context.parts.logger.info("this node is not to vote: it hands over", { to })
+    this.#duty.context.parts.logger.info("this node should not lead: it hands over", { to })
     this.#duty.replica.transferLeadership(to)
     this.#pause()
   }

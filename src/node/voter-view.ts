@@ -16,6 +16,8 @@ export interface AutopilotInput {
   readonly status: RaftStatus
   /** Members that somebody takes out, and until when (boot-time clock) a standby may take their place. */
   readonly retiring?: ReadonlyMap<number, number>
+  /** Members that should not lead: they are drained, or their disk is full. */
+  readonly loaded?: ReadonlySet<number>
   /** Of entries and rows: who does not understand it holds no copy of them. */
   readonly version?: number
 }
@@ -108,6 +110,8 @@ export function readyStandbys(
 }
 
 export function isLongSilent(input: AutopilotInput, id: number): boolean {
+  const isDead = input.members.some((member) => member.id === id && member.dead !== undefined)
+  if (isDead && !answers(input, id)) return true
   return silentMs(input, id) >= replaceAfterMs(input, id)
 }
 

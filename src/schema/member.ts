@@ -38,6 +38,8 @@ export const Facts = z.strictObject({
   diskFreeBytes: z.number(),
   /** Base URL of this node's REST API as others can reach it; empty when it is on loopback only. */
   api: z.string(),
+  /** One clause: why it takes no work now; absent: it does. */
+  full: z.string().optional(),
   /** Absent: an older build. */
   vitals: Vitals.optional(),
 })

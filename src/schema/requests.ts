@@ -1,7 +1,7 @@
 /** Bodies of requests and answers that more than one room speaks: api, client, cli and the node's forwarding. */
 import * as z from "zod"
 import { Digest, Limits, Needs } from "./plan.ts"
-import { Facts, Member, Vitals } from "./member.ts"
+import { Cordon, Facts, Member, Vitals } from "./member.ts"
 import { Run } from "./run.ts"
 
 /** A run manifest, handed in with the digests of the files that it names (uploaded before by PUT /v1/blobs). */
@@ -101,6 +101,9 @@ export const NodeView = z.strictObject({
   silentMs: z.number().optional(),
   facts: Facts.optional(),
   self: z.boolean(),
+  /** Tasks that run there by the rows, and the first of them by name (`r-12/train`); absent: no leader says so. */
+  attempts: z.int().nonnegative().optional(),
+  holds: z.array(z.string()).optional(),
 })
 export type NodeView = z.infer<typeof NodeView>
 
@@ -184,6 +187,26 @@ export const DeclareDead = z.strictObject({
 export type DeclareDead = z.infer<typeof DeclareDead>
 export type DeclareDeadInput = z.input<typeof DeclareDead>
 
+export const NodeCordoned = z.strictObject({
+  node: z.string(),
+  id: z.int(),
+  mode: z.enum(["open", "cordon", "drain"]),
+  /** What still runs there, and the first of it by name (`r-12/train`). */
+  attempts: z.int().nonnegative(),
+  holds: z.array(z.string()),
+  /** Sentences: what that means for the cluster. */
+  warnings: z.array(z.string()),
+})
+export type NodeCordoned = z.infer<typeof NodeCordoned>
+
+export const NodeDeclaredDead = z.strictObject({
+  node: z.string(),
+  id: z.int(),
+  /** How many attempts there are given up. */
+  attempts: z.int().nonnegative(),
+})
+export type NodeDeclaredDead = z.infer<typeof NodeDeclaredDead>
+
 export const NodeRemoved = z.strictObject({ node: z.string(), id: z.int() })
 export type NodeRemoved = z.infer<typeof NodeRemoved>
 
@@ -208,6 +231,12 @@ export const NodeHealth = z.strictObject({
   clockOffsetMs: z.number().optional(),
   /** Of its heartbeats to the leader and back, p99. */
   roundTripP99Ms: z.number().optional(),
+  cordon: Cordon.optional(),
+  dead: Member.shape.dead,
+  /** Why it takes no work by itself. */
+  full: z.string().optional(),
+  /** Tasks that run there by the rows. */
+  attempts: z.int().nonnegative().optional(),
   vitals: NodeVitals.optional(),
 })
 export type NodeHealth = z.infer<typeof NodeHealth>

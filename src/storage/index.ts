@@ -1,7 +1,7 @@
 /** storage: the write-ahead log, snapshots, the LevelDB stores, identity and blobs in one data directory. */
 export { blobFile, type BlobStore, createBlobStore } from "./blob-store.ts"
 export { createIdentityStore, type IdentityStore } from "./identity-store.ts"
-export { freeBytes } from "./disk-space.ts"
+export { diskSpace } from "./disk-space.ts"
 export { hasKey, loadKey } from "./key.ts"
 export { createLocalStore, type LocalStore } from "./local-store.ts"
 export { lockDirectory } from "./lock.ts"

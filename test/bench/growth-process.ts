@@ -192,7 +192,7 @@ function partsOf(fatal: (error: Error) => void): ReplicaParts {
       memoryBytes: 1,
       tools: () => [],
       lookFor: () => undefined,
-      sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1 }),
+      sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1, diskTotalBytes: 1 }),
     },
     loop: {
       delay: () => ({ p50Ms: 0, p99Ms: 0, maxMs: 0, worstMs: 0 }),

@@ -6,12 +6,16 @@ import type { Caller, EventPage, Metric, NodeFace, Waiting } from "../../src/nod
 import {
   type BundleRef,
   type ClusterStatus,
+  type CordonNode,
+  type DeclareDead,
   type ErrorCode,
   type ErrorDetails,
   type HealthView,
   type LeaderTransferred,
   type LogChunk,
   type Member,
+  type NodeCordoned,
+  type NodeDeclaredDead,
   type NodeRemoved,
   type NodeView,
   type PlanView,
@@ -144,6 +148,8 @@ export class FakeFace implements NodeFace {
   readonly calls: { readonly method: Method; readonly argument: unknown }[] = []
   readonly blobs = new Map<string, number>()
   warnings: string[] = []
+  /** Tasks that run on a drained node, by its name. */
+  readonly leaving = new Map<string, string[]>()
   healthView: HealthView
   isReady = true
   /** Set: it never waits for news, whatever waitMs says. */
@@ -427,23 +433,35 @@ export class FakeFace implements NodeFace {
     return { bytes, created }
   }
 
+  /** One task leaves a drained node between two looks. */
   async listNodes(_options: Waiting): Promise<readonly NodeView[]> {
     this.#called("listNodes", undefined)
+    const left = this.leaving.get("bob")
+    const cordon = { mode: "drain", reason: "", at: 0 } as const
+    const bob = aMember({ id: 9, name: "bob", peerId: "12D3KooWBob", ...(left && { cordon }) })
+    const held = left && { attempts: left.length, holds: [...left] }
+    left?.shift()
     return [
       { member: aMember(), leader: true, state: "connected", silentMs: 0, self: true },
-      {
-        member: aMember({ id: 9, name: "bob", peerId: "12D3KooWBob" }),
-        leader: false,
-        state: "silent",
-        silentMs: 4000,
-        self: false,
-      },
+      { member: bob, leader: false, state: "silent", silentMs: 4000, self: false, ...held },
     ]
   }
 
   async transferLeader({ to = "bob" }: TransferLeader): Promise<LeaderTransferred> {
     this.#called("transferLeader", to)
     return { from: this.name, leader: to, term: 5 }
+  }
+
+  async cordonNode(node: string, request: CordonNode): Promise<NodeCordoned> {
+    this.#called("cordonNode", { node, ...request })
+    const left = this.leaving.get(node) ?? []
+    const { mode } = request
+    return { node, id: 9, mode, attempts: left.length, holds: left, warnings: this.warnings }
+  }
+
+  async declareDead(node: string, request: DeclareDead): Promise<NodeDeclaredDead> {
+    this.#called("declareDead", { node, ...request })
+    return { node, id: 9, attempts: 3 }
   }
 
   async removeNode({ node }: RemoveNode): Promise<NodeRemoved> {

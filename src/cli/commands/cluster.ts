@@ -59,8 +59,9 @@ function nodeColumns(paint: Paint): readonly Column<NodeView>[] {
     { title: "ROLE", value: ({ member, leader }) => (leader ? "leader" : member.role) },
     {
       title: "STATE",
-      value: ({ state, silentMs }) => (state === "silent" ? silentText(silentMs) : state),
-      style: (text, { state }) => paint(state === "silent" ? "red" : "green", text),
+      value: stateText,
+      style: (text, { state, member }) =>
+        paint(state === "silent" ? "red" : isOpen(member) ? "green" : "yellow", text),
     },
     { title: "OS/ARCH", value: ({ member }) => `${member.os}/${member.arch}` },
     { title: "CORES", value: ({ member }) => member.cores, align: "right" },
@@ -83,6 +84,24 @@ function nodeColumns(paint: Paint): readonly Column<NodeView>[] {
           .join(","),
     },
   ]
+}
+
+/** `connected, draining (2 left)`. */
+function stateText({ state, silentMs, member, facts, attempts }: NodeView): string {
+  const { cordon, dead } = member
+  const left = attempts === undefined || attempts === 0 ? "" : ` (${attempts} left)`
+  const words = [
+    state === "silent" ? silentText(silentMs) : state,
+    dead !== undefined && "declared dead",
+    cordon?.mode === "cordon" && "cordoned",
+    cordon?.mode === "drain" && (attempts === 0 ? "drained" : `draining${left}`),
+    facts?.full !== undefined && "disk full",
+  ]
+  return words.filter(Boolean).join(", ")
+}
+
+function isOpen({ cordon, dead }: NodeView["member"]): boolean {
+  return cordon === undefined && dead === undefined
 }
 
 /** The first line answers the question: how many losses does the cluster survive right now? */
@@ -120,6 +139,8 @@ function nodeText(node: NodeHealth): string {
   const known: readonly (string | undefined | false)[] = [
     node.leader ? "leader" : role,
     node.state === "silent" && silentText(node.silentMs),
+    node.dead && "declared dead",
+    node.cordon && (node.cordon.mode === "drain" ? "draining" : "cordoned"),
     behind !== undefined && behind > 0 && `${behind} behind`,
     node.version,
     diskFreeBytes !== undefined && `${formatBytes(diskFreeBytes)} free`,

@@ -297,6 +297,70 @@ describe("by hand", () => {
     expect(unknown.stderr).toContain("did you mean bob?")
   })
 
+  test("cordon and uncordon say what holds; what that means for the cluster is a warning", async () => {
+    const { face, options } = await served()
+    face.warnings = ["no node takes new work now: what is submitted waits"]
+    const done = await troupe(["cluster", "cordon", "bob", "--reason", "new disk"], options)
+    expect([done.code, done.stdout]).toEqual([0, "bob takes no new work\n"])
+    expect(done.stderr).toContain("warning: no node takes new work now")
+    expect(face.calls.at(-1)).toEqual({
+      method: "cordonNode",
+      argument: { node: "bob", mode: "cordon", reason: "new disk" },
+    })
+    const again = await troupe(["cluster", "uncordon", "bob"], options)
+    expect([again.code, again.stdout]).toEqual([0, "bob takes work\n"])
+  })
+
+  test("drain waits until nothing runs there, and says what is left", async () => {
+    const { face, options } = await served()
+    face.leaving.set("bob", ["r-1/a", "r-1/b[3]"])
+    const done = await troupe(["cluster", "drain", "bob", "--deadline", "10m"], options)
+    expect([done.code, done.stdout]).toEqual([0, "bob is drained: nothing runs there\n"])
+    expect(done.stderr).toContain("bob: 2 attempts still run there, stopped in 10m")
+    expect(done.stderr).toContain("r-1/a, r-1/b[3]")
+    expect(done.stderr).toContain("bob: 1 left: r-1/b[3]")
+    expect(face.calls.find(({ method }) => method === "cordonNode")?.argument).toMatchObject({
+      mode: "drain",
+      deadlineMs: 600_000,
+    })
+  })
+
+  test("drain --no-wait returns at once; in JSON it says what still runs", async () => {
+    const { face, options } = await served()
+    face.leaving.set("bob", ["r-1/a"])
+    const done = await troupe(["cluster", "drain", "bob", "--no-wait", "-o", "json"], options)
+    expect(JSON.parse(done.stdout)).toMatchObject({
+      kind: "NodeCordoned",
+      mode: "drain",
+      attempts: 1,
+      holds: ["r-1/a"],
+    })
+    expect(face.calls.some(({ method }) => method === "listNodes")).toBe(false)
+    const reason = "no node but bob takes work"
+    face.fail("cordonNode", new TroupeError("ERR_CONFLICT", reason, { reason }))
+    const refused = await troupe(["cluster", "drain", "bob"], options)
+    expect([refused.code, refused.stderr.includes(reason)]).toEqual([2, true])
+  })
+
+  test("declare-dead says what is given up; one that answers needs --force", async () => {
+    const { face, options } = await served()
+    const done = await troupe(["cluster", "declare-dead", "bob", "--force"], options)
+    expect(done.code).toBe(0)
+    expect(done.stdout).toContain("3 attempts given up there")
+    expect(face.calls.at(-1)?.argument).toEqual({ node: "bob", reason: "", force: true })
+    const reason = "bob answers, so it is not dead"
+    face.fail("declareDead", new TroupeError("ERR_CONFLICT", reason, { reason }))
+    const refused = await troupe(["cluster", "declare-dead", "bob"], options)
+    expect([refused.code, refused.stderr.includes(reason)]).toEqual([2, true])
+  })
+
+  test("list shows who takes no work", async () => {
+    const { face, options } = await served()
+    face.leaving.set("bob", ["r-1/a"])
+    const { stdout } = await troupe(["cluster", "list"], options)
+    expect(stdout).toContain("silent 4s, draining (1 left)")
+  })
+
   test("recover needs a stopped node's directory", async () => {
     const { options } = await served()
     const none = await troupe(["cluster", "recover", "--data", "/nonexistent", "--yes"], options)

@@ -102,6 +102,8 @@ export class Machine {
   readonly mayEndWith = new Set<number>()
   /** What the build that starts next understands; undefined: all that this source does. */
   versions: NodeOptions["versions"]
+  /** Share of its disk that is in use. */
+  diskUsed = 0.5
   /** How far its wall clock is from the others'. */
   skewMs = 0
   /** The value of the next row of this table that is written goes wrong on its way to the disk. */
@@ -249,7 +251,12 @@ export class Machine {
         memoryBytes: this.options.memoryBytes ?? 8 * 2 ** 30,
         tools: () => ["sh"],
         lookFor: () => undefined,
-        sample: () => ({ freeMemoryBytes: 2 ** 30, load1: 0, diskFreeBytes: 2 ** 40 }),
+        sample: () => ({
+          freeMemoryBytes: 2 ** 30,
+          load1: 0,
+          diskFreeBytes: 2 ** 40 * (1 - this.diskUsed),
+          diskTotalBytes: 2 ** 40,
+        }),
       },
       loop: { delay: () => this.loopDelay, during: (_what, work) => work() },
       blobFile: (digest) => `/blobs/${digest}`,

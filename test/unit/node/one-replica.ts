@@ -126,7 +126,7 @@ export async function openReplica(start: Start): Promise<OneReplica> {
       memoryBytes: 1,
       tools: () => [],
       lookFor: () => undefined,
-      sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1 }),
+      sample: () => ({ freeMemoryBytes: 1, load1: 0, diskFreeBytes: 1, diskTotalBytes: 1 }),
     },
     loop: {
       delay: () => ({ p50Ms: 0, p99Ms: 0, maxMs: 0, worstMs: 0 }),
