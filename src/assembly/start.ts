@@ -161,6 +161,7 @@ function optionsOf(config: Config): NodeOptions {
     expect: config.expect,
     timing: timingFrom(timing),
     retention: config.retention,
+    streamBytesMax: config.streamBytesMax,
     ...(build.versions && { versions: build.versions }),
   }
 }

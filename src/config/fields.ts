@@ -186,6 +186,21 @@ export const NodeConfig = z.strictObject({
     help: "how long idempotency keys are remembered",
     fallback: "7",
   }),
+  logMaxMib: z.number().positive().max(1_000_000).optional().register(fieldNotes, {
+    flag: "--log-max <MiB>",
+    env: "TROUPE_LOG_MAX_MIB",
+    text: "number",
+    rule: "a number of MiB above 0",
+    help: "most that is kept of one stream of one job; the rest is dropped, and said",
+    fallback: "256",
+  }),
+  keepLogGib: z.number().positive().max(1_000_000).optional().register(fieldNotes, {
+    env: "TROUPE_KEEP_LOG_GIB",
+    text: "number",
+    rule: "a number of GiB above 0",
+    help: "above this, output of the runs that ended first is removed from this node",
+    fallback: "10",
+  }),
   keepBlobGib: z.number().positive().max(1_000_000).optional().register(fieldNotes, {
     env: "TROUPE_KEEP_BLOB_GIB",
     text: "number",

@@ -41,11 +41,14 @@ export interface Config {
   /** Most attempts at once. */
   readonly capacity: number
   /** What retention lets a cluster keep (the leader's settings count) and this node hold. */
+  /** What is kept of one stream of one job. */
+  readonly streamBytesMax: number
   readonly retention: {
     readonly runsMs: number
     readonly runsMax: number
     readonly keysMs: number
     readonly blobBytes: number
+    readonly outputBytes: number
   }
   readonly preset: "lan" | "wan" | "local"
   readonly timing: Timing
@@ -124,7 +127,9 @@ function complete(
       runsMax: said("keepRuns") ?? 1000,
       keysMs: (said("keepKeyDays") ?? 7) * dayMs,
       blobBytes: (said("keepBlobGib") ?? 20) * 2 ** 30,
+      outputBytes: (said("keepLogGib") ?? 10) * 2 ** 30,
     },
+    streamBytesMax: Math.ceil((said("logMaxMib") ?? 256) * 2 ** 20),
     preset,
     timing: {
       tickMs: said("tickMs") ?? timing.tickMs,

@@ -1,8 +1,15 @@
 /** Starts and stops: what the tables want of the nodes, sent to them until they hold it. */
-import type { Member, PeerRef, Task } from "../schema/index.ts"
+import type { Member, PeerRef, Plan, Task } from "../schema/index.ts"
 import type { Scheduler } from "../scheduler/index.ts"
-import { readMembers, readPlan, readSession, readTask, type TaskRef } from "../state/index.ts"
-import type { AttemptSummary, JobRequest } from "../wire/index.ts"
+import {
+  readMembers,
+  readPlan,
+  readRun,
+  readSession,
+  readTask,
+  type TaskRef,
+} from "../state/index.ts"
+import type { AttemptRef, AttemptSummary, JobRequest } from "../wire/index.ts"
 import { type Duty, proposeSoftly } from "./duty.ts"
 import { groupOf, liveAttempt } from "./launch.ts"
 import { parseTaskName } from "./orders.ts"
@@ -21,7 +28,7 @@ export class Dispatch {
   /** What a node holds against what the tables want of it: lost orders are sent again, leftovers stopped, results let go. */
   reconcile(member: Member, held: readonly AttemptSummary[]): void {
     const seen = new Set<string>()
-    const forget: { run: string; task: string; fence: number }[] = []
+    const forget = { all: [] as AttemptRef[], streams: [] as AttemptRef[] }
     for (const attempt of held) {
       seen.add(`${attempt.run}/${attempt.task}/${attempt.fence}`)
       const ref = { run: attempt.run, ...parseTaskName(attempt.task) }
@@ -34,11 +41,14 @@ export class Dispatch {
       }
       if (attempt.state !== "ended") {
         this.#sendStop(member, attempt, { graceMs: 5000, reason: "superseded, or its run is over" })
-      } else if (this.#mayForget(attempt.run, live?.fence === attempt.fence)) {
-        forget.push({ run: attempt.run, task: attempt.task, fence: attempt.fence })
+      } else {
+        const fate = this.#fateOf(attempt, task)
+        if (fate === "held") continue
+        forget[fate].push({ run: attempt.run, task: attempt.task, fence: attempt.fence })
       }
     }
-    if (forget.length > 0) this.#sendForget(member, forget)
+    if (forget.all.length > 0) this.#sendForget(member, forget.all, { files: true })
+    if (forget.streams.length > 0) this.#sendForget(member, forget.streams, { files: false })
     for (const ref of this.#scheduler.attemptsOn(member.id)) {
       const task = readTask(this.#duty.replica.tables, ref)
       const live = task && liveAttempt(task)
@@ -54,10 +64,17 @@ export class Dispatch {
     }
   }
 
-  /** Output files are kept until the run is finished: collect reads them. */
-  #mayForget(run: string, current: boolean): boolean {
-    const state = this.#scheduler.runState(run)
-    return state === undefined || state === "finished" || !current
+  /** What becomes of an attempt that has ended: held while something may still collect its files; then all of it goes
+   *  if a bundle has what it wrote, else its streams stay on the node until retention takes them. */
+  #fateOf(attempt: AttemptSummary, task: Task | undefined): "held" | "all" | "streams" {
+    const { tables } = this.#duty.replica
+    const run = readRun(tables, attempt.run)
+    if (!run) return "all"
+    const isOver = (this.#scheduler.runState(run.id) ?? "finished") === "finished"
+    if (isOver) return run.bundle ? "all" : "streams"
+    if (!task || liveAttempt(task)?.fence !== attempt.fence) return "streams"
+    const plan = readPlan(tables, run.id)
+    return plan && !isCollected(plan, task.group) ? "streams" : "held"
   }
 
   startAttempt(ref: TaskRef): void {
@@ -154,9 +171,10 @@ export class Dispatch {
 
   #sendForget(
     member: PeerRef,
-    attempts: readonly { run: string; task: string; fence: number }[],
+    attempts: readonly AttemptRef[],
+    { files }: { readonly files: boolean },
   ): void {
-    this.#send(member, { type: "forget", ...this.#order(), attempts, files: true })
+    this.#send(member, { type: "forget", ...this.#order(), attempts, files })
   }
 
   #order(): { clusterId: string; term: number } {
@@ -175,4 +193,11 @@ export class Dispatch {
         logger.debug("an order was not heard", { error: String(error) })
     })
   }
+}
+
+/** Whether a task of the plan brings home what this group's members wrote. */
+function isCollected(plan: Plan, group: string): boolean {
+  return plan.groups.some(
+    ({ work }) => work.driver === "builtin" && work.verb === "collect" && work.group === group,
+  )
 }

@@ -22,6 +22,8 @@ export interface NodeOptions {
   /** Versions of entries and rows that this node understands; undefined: those that the source knows. */
   readonly versions?: VersionRange
   readonly retention?: Retention
+  /** Of what one attempt writes to one stream; 256 MiB unless told. */
+  readonly streamBytesMax?: number
 }
 
 /** What is kept, and for how long. */
@@ -33,6 +35,8 @@ export interface Retention {
   readonly keysMs: number
   /** Blobs of one node: above this the oldest that no kept run names go. */
   readonly blobBytes: number
+  /** What ended attempts wrote, on one node: above this that of the runs that ended first goes. */
+  readonly outputBytes: number
 }
 
 const dayMs = 24 * 3600 * 1000
@@ -43,6 +47,7 @@ export const defaultRetention: Retention = {
   runsMax: 1000,
   keysMs: 7 * dayMs,
   blobBytes: 20 * 2 ** 30,
+  outputBytes: 10 * 2 ** 30,
 }
 
 export interface LogLimits {

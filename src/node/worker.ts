@@ -14,11 +14,13 @@ import { factsOf } from "./facts.ts"
 import { type Lease, leaseFrom } from "./held-lease.ts"
 import { attemptKey as keyOf, parseTaskName, StartOrder } from "./orders.ts"
 import { Reports } from "./reports.ts"
+import { answerTail } from "./tails.ts"
 
 type Order<T extends JobRequest["type"]> = Extract<JobRequest, { type: T }>
 
-const outputBytesMax = 1 << 30
+const outputBytesMax = 256 << 20
 const logPollMs = 50
+const forgottenAtOnce = 256
 
 export class Worker {
   readonly #context: NodeContext
@@ -91,6 +93,10 @@ export class Worker {
         return await this.#onForget(request)
       case "readLog":
         return await this.#readLog(request)
+      case "tail": {
+        const { keeper, clock } = this.#context.parts
+        return await answerTail(request, { keeper, clock, isStopped: () => this.#stopped })
+      }
       case "report":
         throw new Error("reports go to the leader")
       default:
@@ -199,7 +205,7 @@ export class Worker {
       deadlineMs: order.deadlineMs,
       graceMs: order.graceMs,
       onKeeperDeath: order.onKeeperDeath,
-      outputBytesMax,
+      outputBytesMax: this.#context.options.streamBytesMax ?? outputBytesMax,
       limits: order.limits,
       ...(order.onKeeperDeath === "die" && {
         selfStopMs: Math.max(order.selfStopMs ?? 0, this.#lease!.ttlMs),
@@ -223,10 +229,15 @@ export class Worker {
     const problem = this.#refusal(request)
     if (problem) return this.#refuse(problem)
     const { keeper } = this.#context.parts
-    for (const target of request.attempts) {
+    const { files } = request
+    const kept = request.attempts.filter((target) => {
       this.#quiet.delete(keyOf(target))
-      if (this.#builtins.forget(target)) continue
-      await keeper.forget({ ...target, files: request.files })
+      return !this.#builtins.forget(target)
+    })
+    for (let at = 0; at < kept.length; at += forgottenAtOnce) {
+      const some = kept.slice(at, at + forgottenAtOnce)
+      // Together, so that they share one sync of the keeper's journal.
+      await Promise.all(some.map(async (target) => await keeper.forget({ ...target, files })))
     }
     return { type: "forget" }
   }

@@ -38,4 +38,7 @@ export {
   messageVersion,
   reportItemsMax,
   seekersMax,
+  type TailPiece,
+  type TailStream,
+  tailStreamsMax,
 } from "./messages.ts"

@@ -21,12 +21,16 @@ import type { Ending, Member, MemberDeclaration, PeerRef, Redirect } from "../sc
 import type { ReportItem } from "../state/index.ts"
 import { reportItem } from "./entry.ts"
 import * as fields from "./fields.ts"
+import type { OutputPiece } from "./keeper.ts"
 
 export const messageVersion = 1
 /** JSON of one ctl request or answer; with its envelope it fits the mesh's largest request of 4 MiB. */
 export const ctlBodyBytesMax = 4 * 1024 * 1024 - 4096
 /** Bytes of a log that one ReadLog answers. */
 export const logBytesMax = 1024 * 1024
+/** Streams of one Tail, and times that it answers of each. */
+export const tailStreamsMax = 1024
+const tailPointsMax = 8192
 /** Reports of one message; a worker with more sends several. */
 export const reportItemsMax = 512
 /** Attempts that a lease answer may name. */
@@ -288,6 +292,33 @@ export type JobRequest =
       readonly max: number
       readonly waitMs: number
     }
+  /** Any node → a node of the run: several streams at once, with the times of what came. Waits up to waitMs when none
+   *  that may grow has anything new. */
+  | {
+      readonly type: "tail"
+      readonly run: string
+      readonly streams: readonly TailStream[]
+      /** Bytes of each. */
+      readonly max: number
+      readonly waitMs: number
+    }
+
+/** One stream of one attempt, and from where. */
+export interface TailStream {
+  readonly task: string
+  readonly attempt: number
+  readonly fence: number
+  readonly stream: "stdout" | "stderr"
+  /** Else from the first line since `since` (wall clock of that node, ms) that is among the last `lines`. */
+  readonly offset?: number | undefined
+  readonly since?: number | undefined
+  readonly lines?: number | undefined
+}
+
+/** `place`: of the stream in the request. */
+export interface TailPiece extends OutputPiece {
+  readonly place: number
+}
 
 /** `refused`: not obeyed, with the reason (an older term, another cluster, no live lease, a lower fence). */
 export type JobAnswer =
@@ -316,6 +347,8 @@ export type JobAnswer =
       readonly size: number
       readonly ended: boolean
     }
+  /** `at`: wall clock of the node before it looked. Streams that are missing were not looked at: ask again. */
+  | { readonly type: "tail"; readonly at: number; readonly pieces: readonly TailPiece[] }
 
 const summary: Codec<AttemptSummary> = struct({
   run: fields.short,
@@ -330,6 +363,24 @@ const summary: Codec<AttemptSummary> = struct({
 const order = { clusterId: fields.short, term: uint }
 const attemptFields = { run: fields.short, task: fields.short, fence: uint }
 const stream = oneOf("stdout", "stderr")
+const tailStream: Codec<TailStream> = struct({
+  task: fields.short,
+  attempt: uint,
+  fence: uint,
+  stream,
+  offset: optional(uint),
+  since: optional(fields.time),
+  lines: optional(uint),
+})
+const tailPiece: Codec<TailPiece> = struct({
+  place: uint,
+  state: oneOf("live", "ended", "absent", "removed"),
+  offset: uint,
+  data: bytes(logBytesMax),
+  size: uint,
+  points: list(struct({ bytes: uint, at: fields.time }), tailPointsMax),
+  removedAt: optional(fields.time),
+})
 
 export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
   union("type", {
@@ -364,6 +415,12 @@ export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
       items: list(reportItem, reportItemsMax),
     }),
     readLog: struct({ ...attemptFields, stream, offset: uint, max: uint, waitMs: uint }),
+    tail: struct({
+      run: fields.short,
+      streams: list(tailStream, tailStreamsMax),
+      max: uint,
+      waitMs: uint,
+    }),
   }),
 )
 
@@ -383,5 +440,6 @@ export const jobAnswer: MessageCodec<JobAnswer> = messages<JobAnswer>(
     forget: struct({}),
     report: struct({ accepted: array(uint, reportItemsMax) }),
     readLog: struct({ data: bytes(logBytesMax), size: uint, ended: bool }),
+    tail: struct({ at: fields.time, pieces: list(tailPiece, tailStreamsMax) }),
   }),
 )

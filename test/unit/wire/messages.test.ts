@@ -20,6 +20,8 @@ import {
   type MessageCodec,
   messageVersion,
   outputsMax,
+  type TailPiece,
+  type TailStream,
 } from "../../../src/wire/index.ts"
 import {
   declaration,
@@ -142,6 +144,22 @@ const kinds: readonly (readonly [string, MessageCodec<never>, fc.Arbitrary<unkno
         items: some(reportItem),
       }),
       tagged<JobRequest>("readLog", { ...attempt, stream, offset: safe, max: safe, waitMs: safe }),
+      tagged<JobRequest>("tail", {
+        run: word,
+        streams: some(
+          sparseRecord<TailStream>({
+            task: word,
+            attempt: safe,
+            fence: safe,
+            stream,
+            offset: maybe(safe),
+            since: maybe(when),
+            lines: maybe(safe),
+          }),
+        ),
+        max: safe,
+        waitMs: safe,
+      }),
     ),
   ],
   [
@@ -164,6 +182,20 @@ const kinds: readonly (readonly [string, MessageCodec<never>, fc.Arbitrary<unkno
         data: fc.uint8Array({ maxLength: 50 }),
         size: safe,
         ended: fc.boolean(),
+      }),
+      tagged<JobAnswer>("tail", {
+        at: when,
+        pieces: some(
+          sparseRecord<TailPiece>({
+            place: safe,
+            state: fc.constantFrom("live", "ended", "absent", "removed"),
+            offset: safe,
+            data: fc.uint8Array({ maxLength: 50 }),
+            size: safe,
+            points: some(fc.record({ bytes: safe, at: when })),
+            removedAt: maybe(when),
+          }),
+        ),
       }),
     ),
   ],
