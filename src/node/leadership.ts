@@ -191,6 +191,9 @@ export class Leadership {
     for (const result of await Promise.allSettled(proposals)) {
       if (result.status === "rejected") noteLost(this.#duty, result.reason)
     }
+    for (const command of commands) {
+      if (command.type === "assign") this.#scheduler.settle(command.items)
+    }
     this.#deciding = false
     if (this.#duty.signal.aborted) return
     if (this.#again) {

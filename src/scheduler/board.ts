@@ -1,16 +1,9 @@
-/** The scheduler's indexes: unfinished runs, what of them is pending, what runs where. All follows from the rows. */
-import {
-  carriedCount,
-  isCarried,
-  type Member,
-  type Plan,
-  type Run,
-  type Task,
-  type TaskGroup,
-} from "../schema/index.ts"
+/** The scheduler's indexes, kept up row by row: nodes with what they have left, runs with what of them waits. */
+import type { Member, Plan, Run, Task } from "../schema/index.ts"
 import {
   type GroupRow,
   groupPrefix,
+  isOpen,
   liveAttempt,
   memberPrefix,
   parseKey,
@@ -22,133 +15,41 @@ import {
   taskKey,
   taskPrefix,
   type TaskRef,
-  untouchedTask,
   type View,
   type Write,
 } from "../state/index.ts"
-import { lossPatienceUsual } from "./timers.ts"
+import type { NodeBoard } from "./node-board.ts"
+import { Nodes } from "./nodes.ts"
+import { Queue } from "./queue.ts"
+import { type Claim, type GroupBoard, placeOf, RunBoard, tally } from "./run-board.ts"
+import { Timers } from "./timers.ts"
 import type { LossPatience } from "./types.ts"
 
-/** One group of an unfinished run. */
-export class GroupBoard {
-  readonly definition: TaskGroup
-  row: GroupRow | undefined
-  readonly tasks = new Map<number, Task>()
-  /** Members that meet its needs and are up: kept by fit.ts for as long as the board's `nodesVersion` stays. */
-  eligible: { readonly version: number; readonly members: readonly Member[] } | undefined
-  /** Tasks with a row that wait for a node. */
-  readonly waiting = new Set<number>()
-  /** No index below this one is without a row. */
-  #cursor = 0
-
-  readonly #carried: number
-
-  constructor(definition: TaskGroup) {
-    this.definition = definition
-    this.#carried = carriedCount(definition)
-  }
-
-  #isCarried(index: number): boolean {
-    return this.#carried > 0 && isCarried(this.definition, index)
-  }
-
-  get hasPending(): boolean {
-    return this.waiting.size > 0 || this.#hasUntouched()
-  }
-
-  #hasUntouched(): boolean {
-    return this.row?.untouched === "pending" && this.hasUntouched
-  }
-
-  /** Members that have no row and are not carried over. */
-  get hasUntouched(): boolean {
-    return this.tasks.size + this.#carried < this.definition.count
-  }
-
-  /** Indexes of pending tasks, lowest first. */
-  *pending(): Generator<number> {
-    const waiting = [...this.waiting].toSorted((a, b) => a - b)
-    if (!this.#hasUntouched()) {
-      yield* waiting
-      return
-    }
-    while (this.tasks.has(this.#cursor) || this.#isCarried(this.#cursor)) this.#cursor++
-    const below = waiting.filter((index) => index < this.#cursor)
-    yield* below
-    for (let index = this.#cursor; index < this.definition.count; index++) {
-      if (this.tasks.has(index) ? this.waiting.has(index) : !this.#isCarried(index)) yield index
-    }
-  }
-
-  task(index: number): Task | undefined {
-    const known = this.tasks.get(index)
-    if (known !== undefined || this.row === undefined) return known
-    const exists = Number.isInteger(index) && index >= 0 && index < this.definition.count
-    return exists ? untouchedTask(this.row, index, this.definition) : undefined
-  }
-}
-
-export class RunBoard {
-  readonly plan: Plan
-  /** Sorts runs by their entry, then by their place in it. */
-  readonly age: number
-  run: Run | undefined
-  /** In the order of the plan. */
-  readonly groups = new Map<string, GroupBoard>()
-
-  constructor(id: string, plan: Plan) {
-    const [index = 0, item = 0] = id.slice(2).split(".").map(Number)
-    this.age = index * 1024 + item
-    this.plan = plan
-    for (const group of plan.groups) this.groups.set(group.name, new GroupBoard(group))
-  }
-
-  /** The node of the newest attempt of a group's first member: where `with` wants to be. */
-  anchor(group: string): number | undefined {
-    return this.groups.get(group)?.tasks.get(0)?.attempts.at(-1)?.node
-  }
-
-  /** Bytes of this run's outputs by the node that made them. */
-  outputBytes(): ReadonlyMap<number, number> {
-    const bytes = new Map<number, number>()
-    for (const group of this.groups.values()) {
-      for (const task of group.tasks.values()) {
-        const node = task.attempts.at(-1)?.node
-        if (node === undefined || task.outputs.length === 0) continue
-        const sum = task.outputs.reduce((total, output) => total + output.bytes, 0)
-        bytes.set(node, (bytes.get(node) ?? 0) + sum)
-      }
-    }
-    return bytes
-  }
-}
-
-export interface LiveTask {
-  readonly ref: TaskRef
-  /** Builtin work takes no slot. */
-  readonly slot: boolean
-}
+/** Rows that say nothing to the scheduler, and come most often. */
+const eventRows = "event/"
 
 export class Board {
-  readonly members = new Map<number, Member>()
-  readonly sessions = new Map<number, Session>()
+  readonly nodes = new Nodes()
+  readonly queue = new Queue(this.nodes)
   readonly runs = new Map<string, RunBoard>()
-  /** Runs with a group that has pending tasks. */
-  readonly pendingRuns = new Set<string>()
-  /** Runs whose timed decisions must be worked out again. */
-  readonly dirty = new Set<string>()
-  lossPatience: LossPatience = lossPatienceUsual
-  /** Counts changes of members and sessions. */
-  nodesVersion = 0
-  readonly #live = new Map<number, Map<string, LiveTask>>()
+  readonly timers: Timers
+  /** Counts changes of any kind but those of nodes. */
+  #version = 0
+
+  constructor(patience: LossPatience) {
+    this.timers = new Timers(this.nodes, this.runs, patience)
+  }
+
+  /** Another number after anything that an explanation may depend on. */
+  get version(): number {
+    return this.#version + this.nodes.version
+  }
 
   reset(view: View): void {
-    this.members.clear()
-    this.sessions.clear()
+    this.nodes.clear()
+    this.queue.clear()
     this.runs.clear()
-    this.pendingRuns.clear()
-    this.dirty.clear()
-    this.#live.clear()
+    this.timers.clear()
     const feed = (key: string, value: unknown): void => this.#row(key, value)
     for (const prefix of [memberPrefix, sessionPrefix]) {
       for (const [key, value] of view.range(prefix)) feed(key, value)
@@ -168,29 +69,23 @@ export class Board {
     for (const { key, value } of writes) this.#row(key, value)
   }
 
-  /** Live attempts on a node, and how many of them take a slot. */
-  on(node: number): ReadonlyMap<string, LiveTask> {
-    return this.#live.get(node) ?? new Map<string, LiveTask>()
+  /** Tasks with a live attempt on a node. */
+  on(node: number): readonly TaskRef[] {
+    return Array.from(this.nodes.get(node)?.live.values() ?? [], ({ ref }) => ref)
   }
 
-  slotsTaken(node: number): number {
-    let taken = 0
-    for (const { slot } of this.on(node).values()) if (slot) taken++
-    return taken
-  }
+  // ---------------------------------------------------------------- rows
 
   #row(key: string, value: unknown): void {
+    if (key.startsWith(eventRows)) return
     const parsed = parseKey(key)
+    this.#version++
     switch (parsed?.table) {
       case "member":
-        if (value === undefined) this.members.delete(parsed.id)
-        else this.members.set(parsed.id, value as Member)
-        this.#touchNode(parsed.id)
+        this.timers.nodeChanged(this.nodes.setMember(parsed.id, value as Member | undefined))
         return
       case "session":
-        if (value === undefined) this.sessions.delete(parsed.id)
-        else this.sessions.set(parsed.id, value as Session)
-        this.#touchNode(parsed.id)
+        this.timers.nodeChanged(this.nodes.setSession(parsed.id, value as Session | undefined))
         return
       case "plan":
         this.#planRow(parsed.run, value as Plan | undefined)
@@ -202,7 +97,7 @@ export class Board {
         this.#groupRow(parsed.run, parsed.group, value as GroupRow | undefined)
         return
       case "task":
-        this.#taskRow(parsed.task, value as Task | undefined)
+        this.#taskRow(parsed.task, key, value as Task | undefined)
         return
       case "event":
       case "waste":
@@ -214,77 +109,195 @@ export class Board {
     }
   }
 
-  /** A node's state is part of the timed decisions of what runs there and of what waits. */
-  #touchNode(node: number): void {
-    this.nodesVersion++
-    for (const { ref } of this.on(node).values()) this.dirty.add(ref.run)
-    for (const run of this.pendingRuns) this.dirty.add(run)
-  }
-
   #planRow(run: string, plan: Plan | undefined): void {
     if (plan === undefined) this.#drop(run)
     else if (!this.runs.has(run)) this.runs.set(run, new RunBoard(run, plan))
   }
 
-  #runRow(id: string, run: Run | undefined): void {
-    const board = this.runs.get(id)
-    if (board === undefined) return
-    if (run === undefined || run.state === "finished") {
+  #runRow(id: string, row: Run | undefined): void {
+    const run = this.runs.get(id)
+    if (run === undefined) return
+    if (row === undefined || row.state === "finished") {
       this.#drop(id)
       return
     }
-    board.run = run
-    this.dirty.add(id)
+    const isNew = run.run === undefined
+    const hasTurned = run.run?.state !== row.state
+    run.run = row
+    if (isNew) for (const group of run.groups.values()) this.queue.place(group)
+    if (hasTurned) for (const group of run.groups.values()) this.timers.groupChanged(group)
+    this.timers.runChanged(run)
   }
 
-  #drop(run: string): void {
-    for (const group of this.runs.get(run)?.groups.values() ?? []) {
-      for (const task of group.tasks.values()) this.#unlive(task)
+  #drop(id: string): void {
+    const run = this.runs.get(id)
+    if (run === undefined) return
+    this.runs.delete(id)
+    for (const group of run.groups.values()) {
+      for (const claim of group.claims.values()) this.#endClaim(claim)
+      for (const [index, task] of group.tasks) {
+        this.#unlive(group, task, taskKey({ run: id, group: group.definition.name, index }))
+      }
     }
-    this.runs.delete(run)
-    this.pendingRuns.delete(run)
-    // Its timers are taken out at the next look.
-    this.dirty.add(run)
+    this.queue.drop(run)
+    this.timers.drop(run)
   }
 
-  #groupRow(run: string, name: string, row: GroupRow | undefined): void {
-    const board = this.runs.get(run)
-    const group = board?.groups.get(name)
-    if (board === undefined || group === undefined) return
+  #groupRow(id: string, name: string, row: GroupRow | undefined): void {
+    const run = this.runs.get(id)
+    const group = run?.groups.get(name)
+    if (run === undefined || group === undefined) return
+    const hadWork = group.hasWork
     group.row = row
-    this.#looked(run, board)
+    this.#looked(group, hadWork)
   }
 
-  #taskRow(ref: TaskRef, task: Task | undefined): void {
-    const board = this.runs.get(ref.run)
-    const group = board?.groups.get(ref.group)
-    if (board === undefined || group === undefined) return
+  #taskRow(ref: TaskRef, key: string, task: Task | undefined): void {
+    const group = this.runs.get(ref.run)?.groups.get(ref.group)
+    if (group === undefined) return
+    const { run } = group
     const before = group.tasks.get(ref.index)
-    if (before !== undefined) this.#unlive(before)
-    group.waiting.delete(ref.index)
+    const hadWork = group.hasWork
+    this.#count(group, before, -1)
     if (task === undefined) group.tasks.delete(ref.index)
     else {
       group.tasks.set(ref.index, task)
-      if (task.state === "pending") group.waiting.add(ref.index)
-      const attempt = liveAttempt(task)
-      if (attempt !== undefined) {
-        const slot = group.definition.work.driver !== "builtin"
-        const tasks = this.#live.get(attempt.node) ?? new Map<string, LiveTask>()
-        this.#live.set(attempt.node, tasks.set(taskKey(ref), { ref, slot }))
-      }
+      group.note(task)
     }
-    this.#looked(ref.run, board)
+    this.#count(group, task, 1)
+    tally(run.places, placeOf(group, before), -1)
+    tally(run.places, placeOf(group, task), 1)
+    this.#moveLive(group, ref, { key, before, task })
+    const claim = group.claims.get(ref.index)
+    if (claim !== undefined) this.#endClaim(claim)
+    this.timers.taskChanged(group, ref.index)
+    if (task?.state === "pending" && !group.resting.has(ref.index)) group.offer(ref.index)
+    this.#looked(group, hadWork)
+    const isAnchor =
+      ref.index === 0 && before?.attempts.at(-1)?.node !== task?.attempts.at(-1)?.node
+    if (!isAnchor) return
+    for (const follower of run.followers.get(ref.group) ?? []) {
+      this.queue.place(follower)
+      this.timers.groupChanged(follower)
+    }
   }
 
-  #unlive(task: Task): void {
-    const attempt = liveAttempt(task)
-    if (attempt !== undefined) this.#live.get(attempt.node)?.delete(taskKey(task))
+  #count(group: GroupBoard, task: Task | undefined, sign: 1 | -1): void {
+    if (task === undefined) return
+    if (task.state === "pending") group.pendingRows += sign
+    if (isOpen(task)) group.openRows += sign
+    const node = task.attempts.at(-1)?.node
+    for (const { bytes } of task.outputs) tally(group.run.outputs, node, sign * bytes)
   }
 
-  #looked(run: string, board: RunBoard): void {
-    this.dirty.add(run)
-    const pending = [...board.groups.values()].some((group) => group.hasPending)
-    if (pending) this.pendingRuns.add(run)
-    else this.pendingRuns.delete(run)
+  #moveLive(
+    group: GroupBoard,
+    ref: TaskRef,
+    step: {
+      readonly key: string
+      readonly before: Task | undefined
+      readonly task: Task | undefined
+    },
+  ): void {
+    const { key, before, task } = step
+    const was = before && liveAttempt(before)?.node
+    const is = task && liveAttempt(task)?.node
+    if (was === is) return
+    if (before !== undefined) this.#unlive(group, before, key)
+    if (is === undefined) return
+    const node = this.nodes.of(is)
+    const { use } = group.ask
+    node.live.set(key, { ref, use })
+    group.live++
+    const claim = group.claims.get(ref.index)
+    if (claim?.node === node) {
+      // What was under way is there now: nothing changes for the node.
+      claim.isOpen = false
+      group.claims.delete(ref.index)
+      tally(group.run.places, group.takesPlace ? node.id : undefined, -1)
+      this.nodes.keepClaim(node, use)
+      return
+    }
+    this.nodes.add(node, use, 1)
+    this.#share(group.run, use.slots)
+  }
+
+  #unlive(group: GroupBoard, task: Task, key: string): void {
+    const live = liveAttempt(task)
+    const node = live && this.nodes.get(live.node)
+    if (node === undefined) return
+    node.live.delete(key)
+    group.live--
+    this.nodes.add(node, group.ask.use, -1)
+    this.#share(group.run, -group.ask.use.slots)
+    this.timers.left(node)
+  }
+
+  #share(run: RunBoard, slots: number): void {
+    if (slots === 0) return
+    run.slots += slots
+    this.queue.moved(run)
+  }
+
+  #looked(group: GroupBoard, hadWork: boolean): void {
+    const { run } = group
+    if (group.definition.role && hadWork !== group.hasWork) {
+      run.busyRoles += hadWork ? -1 : 1
+      this.timers.runChanged(run)
+    }
+    this.queue.place(group)
+    this.timers.groupChanged(group)
+  }
+
+  // ---------------------------------------------------------------- placements under way
+
+  claim(group: GroupBoard, index: number, node: NodeBoard): Claim {
+    const claim: Claim = { node, group, index, isOpen: true }
+    group.claims.set(index, claim)
+    this.nodes.addClaim(node, group.ask.use, 1)
+    tally(group.run.places, group.takesPlace ? node.id : undefined, 1)
+    this.#share(group.run, group.ask.use.slots)
+    this.#version++
+    if (this.runs.has(group.run.id)) this.queue.place(group)
+    return claim
+  }
+
+  /** It was refused, lost, or is applied as something else: the task may be placed again if it still waits. */
+  letGo(claim: Claim): void {
+    if (!claim.isOpen) return
+    const { group, index } = claim
+    this.#endClaim(claim)
+    if (!this.runs.has(group.run.id)) return
+    group.offer(index)
+    this.queue.place(group)
+  }
+
+  #endClaim(claim: Claim): void {
+    const { group, node, index } = claim
+    if (!claim.isOpen) return
+    claim.isOpen = false
+    group.claims.delete(index)
+    this.nodes.addClaim(node, group.ask.use, -1)
+    tally(group.run.places, group.takesPlace ? node.id : undefined, -1)
+    this.#share(group.run, -group.ask.use.slots)
+    this.#version++
+  }
+
+  // ---------------------------------------------------------------- time
+
+  restAgain(group: GroupBoard, index: number, until: number): void {
+    this.timers.rest(group, index, until)
+    this.#version++
+    this.queue.place(group)
+  }
+
+  /** Tasks whose next try is due may be placed. */
+  wakeRested(now: number): void {
+    for (const { group, index } of this.timers.rested(now)) {
+      group.resting.delete(index)
+      group.offer(index)
+      this.#version++
+      this.queue.place(group)
+    }
   }
 }

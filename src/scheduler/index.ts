@@ -1,5 +1,7 @@
 /** scheduler: which task goes to which node, what has waited too long, and why something waits. */
-export { createScheduler, duties } from "./scheduler.ts"
+export { duties } from "./duties.ts"
+export { patienceMs } from "./queue.ts"
+export { createScheduler } from "./scheduler.ts"
 export { bookkeepingMs, lossAfterMs, overdueMarginMs, requeueAfterMs } from "./timers.ts"
 export type {
   DecideInput,

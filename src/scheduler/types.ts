@@ -51,6 +51,8 @@ export interface DryPlacement {
   readonly task: string
   /** Absent when no node fits. */
   readonly node?: { readonly id: number; readonly name: string }
+  /** When no node fits: why, in one sentence, as `explain` says it. */
+  readonly waiting?: string
   readonly rejected: readonly Rejection[]
 }
 
@@ -62,20 +64,25 @@ export interface LossPatience {
 }
 
 /** Where work goes and what has waited too long. Its indexes follow from the rows: observing every write gives the same
- *  as a reset. It remembers no proposal: what was proposed and not applied is decided again. */
+ *  as a reset. Beside the rows it knows only what it has proposed: a placement counts on its node from the moment it is
+ *  answered until its task's row comes or `settle` is called, so that nothing is promised twice. */
 export interface Scheduler {
-  /** Begins anew from all rows. */
+  /** Begins anew from all rows, with nothing under way. */
   reset(view: View): void
   /** After each apply, with its writes. */
   observe(writes: readonly Write[]): void
-  /** At most one `decide` and one `assign`, in this order. */
+  /** At most one `decide` and one `assign`, in this order. Every `assign` must be settled. */
   decide(input: DecideInput): readonly Command[]
+  /** Placements to send along with a submit: of the groups that wait for nothing, as far as they are next. `run` is
+   *  empty. Must be settled. */
+  placeFirst(plan: Plan, input: PlacementInput & { readonly budget: number }): readonly Placement[]
+  /** The proposal of these very placements (items of an `assign`, or an answer of placeFirst) is applied, refused or lost;
+   *  not before its writes were observed. What was not applied may be placed again. */
+  settle(placements: readonly Placement[]): void
   /** Why a task waits; undefined when no unfinished run has it. */
   explain(task: TaskRef, input?: Pick<PlacementInput, "facts" | "silent">): Explanation | undefined
   /** Dry run of a whole plan over the nodes as they are now, for --print-plan. */
   place(plan: Plan, input: PlacementInput): readonly DryPlacement[]
-  /** Placements to send along with a submit: the groups that wait for nothing. `run` is empty. */
-  placeFirst(plan: Plan, input: PlacementInput & { readonly budget: number }): readonly Placement[]
   /** State time at which decide may have something new to say although nothing was applied; undefined: never. */
   nextWake(now: number): number | undefined
   /** Tasks with a live attempt on this member. */

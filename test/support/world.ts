@@ -87,7 +87,10 @@ export class World {
         addressOf: (id) => `10.0.0.${id}`,
       })
       if (commands.length === 0) return
-      for (const command of commands) this.apply(command)
+      for (const command of commands) {
+        this.apply(command)
+        if (command.type === "assign") this.scheduler.settle(command.items)
+      }
     }
     throw new Error("the scheduler decides for ever")
   }

@@ -213,6 +213,7 @@ export class Stage {
       for (const result of this.#apply(command).results) {
         if (!result.ok) out.push(`  refused: ${result.detail}`)
       }
+      if (command.type === "assign") this.#scheduler.settle(command.items)
     }
     const wake = this.#scheduler.nextWake(this.#now)
     const when = wake === undefined ? "never" : `at ${wake / 1000} s`
