@@ -130,7 +130,7 @@ function endAttempt(
   if (item?.bundle !== undefined && isSeal(group)) {
     run.change({ bundle: { ...item.bundle, holders: [...item.bundle.holders] } })
   }
-  decideResult(run, next, ending)
+  decideResult(run, next, { ending, isReported: item !== undefined })
 }
 
 function isSeal(group: TaskGroup): boolean {
@@ -147,7 +147,11 @@ function isDone(ending: Ending): boolean {
 }
 
 /** What the end of its newest attempt means for the task. */
-function decideResult(run: RunDraft, task: Task, ending: Ending): void {
+function decideResult(
+  run: RunDraft,
+  task: Task,
+  { ending, isReported }: { readonly ending: Ending; readonly isReported: boolean },
+): void {
   const group = run.definition(task.group)!
   const reason = describeEnding(ending)
   const finish = (result: NonNullable<Task["result"]>, why: string | undefined): void =>
@@ -159,7 +163,8 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
   } else if (task.stop === "drained" && !isDone(ending)) {
     endDrained(run, task)
   } else if (ending.outcome === "lost") {
-    finish("lost", reason)
+    if (isReported && movesOn(run, task, group)) requeue(run, task, reason)
+    else finish("lost", reason)
   } else if (task.stop === "unneeded") {
     // It was told to stop, so how it went is no matter; one that never ran was simply not needed.
     if (ending.outcome === "not_started") finish("skipped", unneeded)
@@ -179,6 +184,11 @@ function decideResult(run: RunDraft, task: Task, ending: Ending): void {
     const tries = task.attempts.length
     finish("failed", tries > 1 ? `${reason} (attempt ${task.attempts.at(-1)!.n})` : reason)
   }
+}
+
+/** Its node itself says that it lost it: the host was restarted, or it had no lease for so long that it ended it. */
+function movesOn(run: RunDraft, task: Task, group: TaskGroup): boolean {
+  return run.version >= 3 && group.onLoss === "requeue" && task.stop === undefined
 }
 
 /** What ran on a drained node runs again elsewhere, and that was no try; an interrupted measurement is void. */

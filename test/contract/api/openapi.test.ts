@@ -61,6 +61,8 @@ const expected: Readonly<Record<string, string>> = {
   "GET /v1/cluster/replica": " | | 200 default",
   "POST /v1/cluster/transfer": " | application/json | 200 default",
   "POST /v1/cluster/remove": " | application/json | 200 default",
+  "POST /v1/nodes/{node}/cordon": "node | application/json | 200 default",
+  "POST /v1/nodes/{node}/declare-dead": "node | application/json | 200 default",
   "GET /health": " | | 200 503 default",
   "GET /livez": " | | 200 default",
   "GET /readyz": "verbose | | 200 503 default",
@@ -110,8 +112,12 @@ test("every reference leads somewhere, every component is used, and none has a t
   const names = Object.keys(document.components.schemas)
   const used = [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map((match) => match[1]!)
   expect([...new Set(used)].toSorted()).toEqual(names.toSorted())
-  // SubmitRun is only ever taken, never given, so it stands here in one form.
-  expect(names.filter((name) => name.endsWith("Input"))).toEqual(["SubmitRunInput"])
+  // What has defaults is only ever taken, never given, so it stands here in one form.
+  expect(names.filter((name) => name.endsWith("Input"))).toEqual([
+    "CordonNodeInput",
+    "DeclareDeadInput",
+    "SubmitRunInput",
+  ])
 })
 
 test("docs/api.md shows every route", () => {

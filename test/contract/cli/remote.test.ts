@@ -316,7 +316,7 @@ describe("by hand", () => {
     face.leaving.set("bob", ["r-1/a", "r-1/b[3]"])
     const done = await troupe(["cluster", "drain", "bob", "--deadline", "10m"], options)
     expect([done.code, done.stdout]).toEqual([0, "bob is drained: nothing runs there\n"])
-    expect(done.stderr).toContain("bob: 2 attempts still run there, stopped in 10m")
+    expect(done.stderr).toContain("bob: 2 attempts still run there, stopped in 10 m 00 s: ")
     expect(done.stderr).toContain("r-1/a, r-1/b[3]")
     expect(done.stderr).toContain("bob: 1 left: r-1/b[3]")
     expect(face.calls.find(({ method }) => method === "cordonNode")?.argument).toMatchObject({
@@ -358,7 +358,7 @@ describe("by hand", () => {
     const { face, options } = await served()
     face.leaving.set("bob", ["r-1/a"])
     const { stdout } = await troupe(["cluster", "list"], options)
-    expect(stdout).toContain("silent 4s, draining (1 left)")
+    expect(stdout).toContain("silent 4.0 s, draining (1 left)")
   })
 
   test("recover needs a stopped node's directory", async () => {
