@@ -20,6 +20,7 @@ import { probeRoutes } from "./probes.ts"
 import { jsonBytesMax, problemOf } from "./problem.ts"
 import { RouteList } from "./routes.ts"
 import { runRoutes } from "./runs.ts"
+import { jobRoutes } from "./jobs.ts"
 import { invalidRequest, validatorCompiler } from "./validation.ts"
 import { ClientLeft, Waits } from "./waits.ts"
 
@@ -158,6 +159,7 @@ async function build(options: ApiOptions, parts: ApiParts, waits: Waits): Promis
 
 async function addRoutes(app: App, context: RouteContext, counts: RequestCounts): Promise<void> {
   runRoutes(app, context)
+  jobRoutes(app, context)
   eventRoutes(app, context)
   logRoutes(app, context)
   bundleRoutes(app, context)

@@ -8,6 +8,7 @@ import {
   ListQuery,
   problemResponse,
   RunParams,
+  RunQuery,
   SubmitHeaders,
   SubmitQuery,
 } from "./schemas.ts"
@@ -49,7 +50,7 @@ function submitRoute(app: App, { face, waits }: RouteContext): void {
     if (request.query.dryRun === "true") {
       return await face.planRun(request.body, anonymous, options)
     }
-    const key = request.headers["idempotency-key"]?.replace(/^"(.*)"$/, "$1")
+    const key = keyOf(request.headers)
     const accepted = await face.submitRun(request.body, { ...anonymous, key }, options)
     warn(reply, accepted.warnings)
     reply.header("location", `/v1/runs/${encodeURIComponent(accepted.run.id)}`)
@@ -58,8 +59,13 @@ function submitRoute(app: App, { face, waits }: RouteContext): void {
   })
 }
 
+/** As a structured header it stands in quotes. */
+export function keyOf(headers: z.infer<typeof SubmitHeaders>): string | undefined {
+  return headers["idempotency-key"]?.replace(/^"(.*)"$/, "$1")
+}
+
 /** Percent-encoded, since a header holds neither line breaks nor other letters than ASCII. */
-function warn(reply: FastifyReply, warnings: readonly string[]): void {
+export function warn(reply: FastifyReply, warnings: readonly string[]): void {
   if (warnings.length === 0) return
   const shown = warnings
     .slice(0, warningsMax)
@@ -94,10 +100,13 @@ function oneRoute(app: App, { face, waits }: RouteContext): void {
     summary: "One run with its phases and tasks",
     tags: ["runs"],
     params: RunParams,
+    querystring: RunQuery,
     response: { 200: jsonAnswer(RunView, "The run"), default: problemResponse },
   }
   app.get("/v1/runs/:id", { schema, exposeHeadRoute: true }, async (request, reply) => {
-    return await face.getRun(request.params.id, waits.begin(reply.raw, answerLimit))
+    const options = waits.begin(reply.raw, answerLimit)
+    const { tasks } = request.query
+    return await face.getRun(request.params.id, { ...options, tasks })
   })
 }
 

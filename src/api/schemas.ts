@@ -9,7 +9,10 @@ import {
   DeclareDead,
   Digest,
   Ending,
+  ExplainedTask,
+  ExplainView,
   Facts,
+  GroupView,
   HealthView,
   LeaderTransferred,
   Member,
@@ -27,10 +30,12 @@ import {
   Problem,
   RemoveNode,
   ReplicaView,
+  RetryRun,
   Run,
   RunEvent,
   RunList,
   RunView,
+  SubmitJob,
   SubmitRun,
   TransferLeader,
   Verdict,
@@ -77,7 +82,10 @@ const named = {
   DeclareDead,
   Digest,
   Ending,
+  ExplainedTask,
+  ExplainView,
   Facts,
+  GroupView,
   HealthView,
   LeaderTransferred,
   Member,
@@ -98,10 +106,12 @@ const named = {
   RemoveNode,
   ReplicaView,
   ResetEvent,
+  RetryRun,
   Run,
   RunEvent,
   RunList,
   RunView,
+  SubmitJob,
   SubmitRun,
   TaskView: RunView.shape.tasks.element,
   TransferLeader,
@@ -132,6 +142,19 @@ export const NodeParams = z.strictObject({ node: told(nodeName, "Name or member 
 
 export const BlobParams = z.strictObject({
   sha256: told(digestName, "SHA-256 of the bytes, lower-case hex"),
+})
+
+export const RunQuery = z.strictObject({
+  tasks: told(
+    z.enum(["all"]).optional(),
+    "`all`: every task; otherwise, of more than 200, those that say most",
+  ),
+})
+
+const taskName = z.string().min(1).max(256)
+export const TaskParams = z.strictObject({
+  id: RunParams.shape.id,
+  task: told(taskName, "Task name, e.g. `server` or `shard[3]`"),
 })
 
 export const SubmitQuery = z.strictObject({

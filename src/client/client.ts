@@ -4,6 +4,7 @@ import {
   type CordonNodeInput,
   type DeclareDeadInput,
   type Digest,
+  ExplainView,
   HealthView,
   LeaderTransferred,
   NodeCordoned,
@@ -14,6 +15,7 @@ import {
   ReplicaView,
   RunList,
   RunView,
+  type SubmitJobInput,
   type SubmitRunInput,
   TroupeError,
 } from "../schema/index.ts"
@@ -67,6 +69,16 @@ interface Abortable {
 export interface Client {
   submitRun(request: SubmitRunInput, options?: Abortable & { key?: string }): Promise<Submitted>
   planRun(request: SubmitRunInput, options?: Abortable): Promise<PlanView>
+  /** One command as a run. */
+  submitJob(request: SubmitJobInput, options?: Abortable & { key?: string }): Promise<Submitted>
+  planJob(request: SubmitJobInput, options?: Abortable): Promise<PlanView>
+  /** A new run of a finished one; `failed`: only of what did not succeed. */
+  retryRun(
+    run: string,
+    options?: Abortable & { failed?: boolean; key?: string },
+  ): Promise<Submitted>
+  /** Why the run's tasks wait; of one task, how it stands. */
+  explainRun(run: string, options?: Abortable & { task?: string | undefined }): Promise<ExplainView>
   listRuns(
     query?: Abortable & {
       state?: "active" | "ending" | "finished"
@@ -74,7 +86,8 @@ export interface Client {
       cursor?: string
     },
   ): Promise<RunList>
-  getRun(run: string, options?: Abortable): Promise<RunView>
+  /** Of more than 200 tasks those that say most, unless all are asked for. */
+  getRun(run: string, options?: Abortable & { tasks?: "all" | undefined }): Promise<RunView>
   cancelRun(run: string, options?: Abortable & { reason?: string }): Promise<RunView>
   /** A pinned run is kept, however old it is. */
   pinRun(run: string, pinned: boolean, options?: Abortable): Promise<RunView>
@@ -143,32 +156,46 @@ export function createClient(options: ClientOptions): Client {
     )
   const get = <T>(schema: z.ZodType<T>, path: string, { signal }: Abortable = {}): Promise<T> =>
     json(schema, { ...reading(path), signal })
+  /** With a key it is asked again until it is known. */
+  const submit = async (
+    sent: ReturnType<typeof submission>,
+    { key, signal }: Abortable & { key?: string } = {},
+  ): Promise<Submitted> => {
+    const ask = {
+      ...sent,
+      repeatable: key !== undefined,
+      limitMs: answerLimitMs,
+      ...(key !== undefined && { patienceMs: submitPatienceMs }),
+      signal,
+    }
+    if (key !== undefined) ask.headers["idempotency-key"] = key
+    return await transport.ask(ask, async (response, url) => ({
+      run: checked(RunView, await jsonOf(response, url), url),
+      existing: response.status === 200,
+      warnings: warningsOf(response),
+    }))
+  }
+  /** A dry run changes nothing, so it is a read. */
+  const plan = (sent: ReturnType<typeof submission>, { signal }: Abortable = {}) =>
+    json(PlanView, {
+      ...sent,
+      repeatable: true,
+      limitMs: answerLimitMs,
+      patienceMs: submitPatienceMs,
+      signal,
+    })
 
   return {
-    async submitRun(request, { key, signal } = {}) {
-      const ask = {
-        ...submission(request, "/v1/runs"),
-        repeatable: key !== undefined,
-        limitMs: answerLimitMs,
-        ...(key !== undefined && { patienceMs: submitPatienceMs }),
-        signal,
-      }
-      if (key !== undefined) ask.headers["idempotency-key"] = key
-      return await transport.ask(ask, async (response, url) => ({
-        run: checked(RunView, await jsonOf(response, url), url),
-        existing: response.status === 200,
-        warnings: warningsOf(response),
-      }))
+    submitRun: (request, how) => submit(submission(request, "/v1/runs"), how),
+    planRun: (request, how) => plan(submission(request, "/v1/runs?dryRun=true"), how),
+    submitJob: (request, how) => submit(submission(request, "/v1/jobs"), how),
+    planJob: (request, how) => plan(submission(request, "/v1/jobs?dryRun=true"), how),
+    retryRun: (run, { failed = false, ...how } = {}) =>
+      submit(submission({ failed }, `${runPath(run)}/retry`), how),
+    explainRun(run, { task, signal } = {}) {
+      const at = task === undefined ? "" : `/tasks/${encodeURIComponent(task)}`
+      return get(ExplainView, `${runPath(run)}${at}/explain`, { signal })
     },
-    planRun: (request, { signal } = {}) =>
-      // A dry run changes nothing, so it is a read.
-      json(PlanView, {
-        ...submission(request, "/v1/runs?dryRun=true"),
-        repeatable: true,
-        limitMs: answerLimitMs,
-        patienceMs: submitPatienceMs,
-        signal,
-      }),
     listRuns({ state, limit, cursor, signal } = {}) {
       const query = new URLSearchParams()
       if (state !== undefined) query.set("state", state)
@@ -176,7 +203,10 @@ export function createClient(options: ClientOptions): Client {
       if (cursor !== undefined) query.set("cursor", cursor)
       return get(RunList, withQuery("/v1/runs", query), { signal })
     },
-    getRun: (run, abortable) => get(RunView, runPath(run), abortable),
+    getRun(run, { tasks, signal } = {}) {
+      const query = new URLSearchParams(tasks === undefined ? {} : { tasks })
+      return get(RunView, withQuery(runPath(run), query), { signal })
+    },
     cancelRun(run, { reason, signal } = {}) {
       const query = new URLSearchParams(reason === undefined ? {} : { reason })
       const path = withQuery(runPath(run), query)
@@ -225,7 +255,7 @@ function nodePath(node: string, what: string): string {
   return `/v1/nodes/${encodeURIComponent(node)}/${what}`
 }
 
-function submission(request: SubmitRunInput, path: string) {
+function submission(request: object, path: string) {
   const headers: Record<string, string> = { "content-type": "application/json" }
   return { method: "POST" as const, path, headers, body: JSON.stringify(request) }
 }

@@ -104,7 +104,10 @@ export function compileManifest(manifest: ManifestSpec, context: CompileContext)
     label,
     groups: [
       ...tasks.flatMap((task) => roleGroups(task, { tasks, staged, after: edges.after })),
-      ...tailGroups(tasks, { analyze: manifest.analyze && context.analyze, baseline }),
+      ...tailGroups(
+        tasks.map(({ role }) => `collect-${role.name}`),
+        { analyze: manifest.analyze && context.analyze, baseline },
+      ),
     ],
     phases: [...manifestPhases],
     timeoutMs,

@@ -99,30 +99,38 @@ export function roleGroups(
     vital: true,
     role: true,
   }
-  const collect = builtin(
+  const collect = collectGroup(
+    name,
+    run.tasks.map((other) => other.role.name),
+  )
+  return staged ? [stage, role, collect] : [role, collect]
+}
+
+/** Takes the output of the role `name` where that ran, once all of `roles` have finished. */
+export function collectGroup(name: string, roles: readonly string[]): TaskGroup {
+  return builtin(
     `collect-${name}`,
     { driver: "builtin", verb: "collect", group: name },
     {
       with: name,
-      after: run.tasks.map((other) => ({ group: other.role.name, on: "finished" as const })),
+      after: roles.map((group) => ({ group, on: "finished" as const })),
       phase: "collect",
       // The files are there or nowhere: the bundle then says what is missing, and the roles' verdict stands.
       onLoss: "fail",
     },
   )
-  return staged ? [stage, role, collect] : [role, collect]
 }
 
-/** bundle, analyze, diff, seal. Only `bundle` and `seal` can spoil a run. */
+/** bundle, analyze, diff, seal, behind the groups that collect. Only `bundle` and `seal` can spoil a run. */
 export function tailGroups(
-  tasks: readonly RoleTask[],
+  collects: readonly string[],
   wanted: { readonly analyze: boolean; readonly baseline: string | undefined },
 ): TaskGroup[] {
   const bundle = builtin(
     "bundle",
     { driver: "builtin", verb: "bundle" },
     {
-      after: tasks.map(({ role }) => ({ group: `collect-${role.name}`, on: "finished" as const })),
+      after: collects.map((group) => ({ group, on: "finished" as const })),
       nearOutputs: true,
       phase: "bundle",
       vital: true,

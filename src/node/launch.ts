@@ -10,6 +10,11 @@ export interface RunRows {
   readonly members: readonly Member[]
 }
 
+/** The part of it that a launch is resolved from. Tasks that none of the plan's strings can name may be left out. */
+export type LaunchRows = Pick<RunRows, "plan" | "members"> & {
+  readonly run: Pick<RunView, "id" | "label" | "tasks">
+}
+
 export interface ResolvedLaunch {
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string>>
@@ -27,7 +32,7 @@ export function groupOf(plan: Plan, name: string): TaskGroup | undefined {
 }
 
 /** Values of `${…}` for a run: `run.id`, `run.label`, `roles.<role>.address|node|port` and the plan's own. */
-function variablesOf(rows: RunRows): (name: string) => string | undefined {
+function variablesOf(rows: LaunchRows): (name: string) => string | undefined {
   const { run, plan, members } = rows
   return (name) => {
     if (name === "run.id") return run.id
@@ -45,7 +50,7 @@ function variablesOf(rows: RunRows): (name: string) => string | undefined {
 
 /** Resolves a process task; `problem` is a sentence for people when a variable has no value yet or an address is none. */
 export function resolveLaunch(
-  rows: RunRows,
+  rows: LaunchRows,
   task: Task,
 ): { launch: ResolvedLaunch } | { problem: string } {
   const group = groupOf(rows.plan, task.group)
@@ -75,8 +80,8 @@ export function resolveLaunch(
   return problems.length > 0 ? { problem: problems[0]! } : { launch }
 }
 
-/** What every job is told of itself and of its siblings. */
-function environmentOf(rows: RunRows, task: Task): Record<string, string> {
+/** What every process is told of itself; a role of its siblings, too, and a member of a job of its number. */
+function environmentOf(rows: LaunchRows, task: Task): Record<string, string> {
   const attempt = liveAttempt(task)
   const environment: Record<string, string> = {
     TROUPE_RUN_ID: rows.run.id,
@@ -84,6 +89,10 @@ function environmentOf(rows: RunRows, task: Task): Record<string, string> {
     TROUPE_ROLE: task.name,
     TROUPE_ATTEMPT: String(attempt?.n ?? 1),
     TROUPE_FENCE: String(attempt?.fence ?? 0),
+  }
+  if (rows.plan.kind === "job") {
+    const count = groupOf(rows.plan, task.group)?.count ?? 1
+    return { ...environment, TROUPE_INDEX: String(task.index), TROUPE_COUNT: String(count) }
   }
   for (const other of rows.run.tasks) {
     const group = groupOf(rows.plan, other.group)

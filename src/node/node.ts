@@ -33,6 +33,7 @@ import { Leadership } from "./leadership.ts"
 import { Membership } from "./membership.ts"
 import type { OperationParts } from "./operations.ts"
 import type { NodeOptions } from "./options.ts"
+import { OutputQuota } from "./output-quota.ts"
 import { Overview } from "./overview.ts"
 import type { Parts } from "./parts.ts"
 import { Runs } from "./runs.ts"
@@ -192,7 +193,10 @@ class Node implements TroupeNode {
     await this.#worker.start()
     transfer.start()
     this.#membership.start()
-    this.#endQuota = new BlobQuota(this.#context).start()
+    const quotas = [new BlobQuota(this.#context).start(), new OutputQuota(this.#context).start()]
+    this.#endQuota = () => {
+      for (const end of quotas) end()
+    }
     this.#gossip = clock.every(this.#options.timing.gossipMs, () => {
       mesh.publish(factsOf(this.#context, this.#worker.running()))
       void this.#membership.refreshDeclaration().catch((error: unknown) => {
@@ -431,7 +435,11 @@ class Node implements TroupeNode {
   submitRun: NodeFace["submitRun"] = (...args) => this.#runs.submitRun(...args)
   planRun: NodeFace["planRun"] = (...args) => this.#runs.planRun(...args)
   listRuns: NodeFace["listRuns"] = (...args) => this.#runs.listRuns(...args)
+  submitJob: NodeFace["submitJob"] = (...args) => this.#runs.submitJob(...args)
+  planJob: NodeFace["planJob"] = (...args) => this.#runs.planJob(...args)
+  retryRun: NodeFace["retryRun"] = (...args) => this.#runs.retryRun(...args)
   getRun: NodeFace["getRun"] = (...args) => this.#runs.getRun(...args)
+  explainRun: NodeFace["explainRun"] = (...args) => this.#runs.explainRun(...args)
   cancelRun: NodeFace["cancelRun"] = (...args) => this.#runs.cancelRun(...args)
   cancelRunBriefly: NodeFace["cancelRunBriefly"] = (...args) => this.#runs.cancelRunBriefly(...args)
   pinRun: NodeFace["pinRun"] = (...args) => this.#runs.pinRun(...args)

@@ -37,7 +37,7 @@ export async function listRuns(
 }
 
 /** With a view that has the run's rows, wherever they are. */
-async function find(
+export async function find(
   parts: OperationParts,
   idOrLabel: string,
 ): Promise<{ readonly id: string; readonly view: View }> {
@@ -48,11 +48,11 @@ async function find(
 
 export async function getRun(
   parts: OperationParts,
-  body: { run: string },
+  body: { run: string; tasks?: "all" },
   options: CallOptions,
 ): Promise<RunView> {
   await parts.replica.readBarrier(options.signal)
-  return await withReasons(parts, body.run)
+  return await withReasons(parts, body.run, body.tasks)
 }
 
 export async function runRows(
@@ -66,9 +66,13 @@ export async function runRows(
 }
 
 /** The view with the first failing constraint of every task that waits. */
-async function withReasons(parts: OperationParts, run: string): Promise<RunView> {
+async function withReasons(
+  parts: OperationParts,
+  run: string,
+  wanted: "all" | "some" = "some",
+): Promise<RunView> {
   const { id, view: rows } = await find(parts, run)
-  const view = runView(rows, id)
+  const view = runView(rows, id, wanted)
   const tasks = view.tasks.map((task) => {
     if (task.state !== "pending" && task.state !== "blocked") return task
     const explanation = parts.leadership.scheduler.explain(task, parts.leadership.placing())

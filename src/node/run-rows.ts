@@ -7,11 +7,12 @@ import type { RunRows } from "./launch.ts"
 export function runRows(tables: View, run: string): RunRows {
   const plan = readPlan(tables, run)
   if (!plan) throw runNotFound(run)
-  return { run: runView(tables, run), plan, members: readMembers(tables) }
+  return { run: runView(tables, run, "all"), plan, members: readMembers(tables) }
 }
 
-export function runView(tables: View, run: string): RunView {
-  const view = viewOf(tables, run)
+/** `some`: of many tasks those that say most. */
+export function runView(tables: View, run: string, tasks: "all" | "some"): RunView {
+  const view = viewOf(tables, run, { tasks })
   if (!view) throw runNotFound(run)
   return view
 }

@@ -2,16 +2,20 @@
 import { createHash } from "node:crypto"
 import {
   type BundleRef,
+  type ExplainView,
   type LogChunk,
   type PlanView,
+  type RetryRun,
   type RunList,
   type RunView,
+  type SubmitJob,
   type SubmitRun,
   TroupeError,
 } from "../schema/index.ts"
 import type { Changes } from "./changes.ts"
 import type { NodeContext } from "./context.ts"
 import type { Caller, EventPage, NodeFace, Waiting } from "./face.ts"
+import type { JobBody, RetryBody } from "./job-operations.ts"
 import type { SubmitBody } from "./operations.ts"
 import { replicateBlobs } from "./replication.ts"
 import type { LogPlace } from "./run-operations.ts"
@@ -32,20 +36,59 @@ export class Runs {
     caller: Caller & { readonly key: string | undefined },
     options: Waiting,
   ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
-    const body = await this.#submission(request, options)
-    const key = caller.key ?? Buffer.from(this.#context.parts.random.bytes(16)).toString("hex")
-    const how = { signal: options.signal, principal: caller.principal, key }
-    return (await this.#context.call("submitRun", body, how)) as {
-      run: RunView
-      existing: boolean
-      warnings: readonly string[]
-    }
+    return await this.#make("submitRun", await this.#submission(request, options), caller, options)
   }
 
   async planRun(request: SubmitRun, caller: Caller, options: Waiting): Promise<PlanView> {
     const body = await this.#submission(request, options)
     const how = { signal: options.signal, principal: caller.principal }
     return (await this.#context.call("planRun", body, how)) as PlanView
+  }
+
+  async submitJob(
+    request: SubmitJob,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
+    const body = this.#job(request)
+    return await this.#make("submitJob", body, caller, options)
+  }
+
+  async planJob(request: SubmitJob, caller: Caller, options: Waiting): Promise<PlanView> {
+    const how = { signal: options.signal, principal: caller.principal }
+    return (await this.#context.call("planJob", this.#job(request), how)) as PlanView
+  }
+
+  #job(request: SubmitJob): JobBody {
+    const bodyHash = sha256(JSON.stringify(request))
+    return { request, entryNode: this.#context.options.name, bodyHash }
+  }
+
+  async retryRun(
+    run: string,
+    request: RetryRun,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
+    const entryNode = this.#context.options.name
+    const body: RetryBody = { run, how: request.failed ? "failed" : "rerun", entryNode }
+    return await this.#make("retryRun", body, caller, options)
+  }
+
+  /** Without a key of the caller's, one for this request, so that it can be asked again when a leader is lost. */
+  async #make(
+    op: "submitRun" | "submitJob" | "retryRun",
+    body: object,
+    caller: Caller & { readonly key: string | undefined },
+    options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
+    const key = caller.key ?? Buffer.from(this.#context.parts.random.bytes(16)).toString("hex")
+    const how = { signal: options.signal, principal: caller.principal, key }
+    return (await this.#context.call(op, body, how)) as {
+      run: RunView
+      existing: boolean
+      warnings: readonly string[]
+    }
   }
 
   /** The files have their copies before the run is proposed; the leader reads the document. */
@@ -75,8 +118,15 @@ export class Runs {
     return (await this.#context.call("listRuns", query, options)) as RunList
   }
 
-  async getRun(run: string, options: Waiting): Promise<RunView> {
-    return (await this.#context.call("getRun", { run }, options)) as RunView
+  async getRun(run: string, options: Waiting & { tasks?: "all" | undefined }): Promise<RunView> {
+    const { signal, tasks } = options
+    const body = { run, ...(tasks !== undefined && { tasks }) }
+    return (await this.#context.call("getRun", body, { signal })) as RunView
+  }
+
+  async explainRun(run: string, task: string | undefined, options: Waiting): Promise<ExplainView> {
+    const body = { run, ...(task !== undefined && { task }) }
+    return (await this.#context.call("explainRun", body, options)) as ExplainView
   }
 
   async cancelRun(run: string, reason: string, caller: Caller, options: Waiting): Promise<RunView> {

@@ -1,7 +1,7 @@
 /** From a task's row to the order that its node gets. Pure. */
-import type { Plan, Task } from "../schema/index.ts"
-import { readPlan, type View } from "../state/index.ts"
-import { groupOf, resolveLaunch } from "./launch.ts"
+import type { Plan, Task, TaskGroup } from "../schema/index.ts"
+import { readPlan, readRun, type View } from "../state/index.ts"
+import { groupOf, type LaunchRows, resolveLaunch } from "./launch.ts"
 import type { StartOrder } from "./orders.ts"
 import { runRows } from "./run-rows.ts"
 
@@ -14,7 +14,7 @@ export function startOrder(tables: View, task: Task): StartOrder | { problem: st
   if (group.work.driver === "builtin") {
     return { driver: "builtin", work: group.work, ...(deadlineMs && { deadlineMs }) }
   }
-  const resolved = resolveLaunch(runRows(tables, task.run), task)
+  const resolved = resolveLaunch(launchRows(tables, task, plan), task)
   if ("problem" in resolved) return resolved
   const { argv, env, cwd, readiness } = resolved.launch
   return {
@@ -29,8 +29,22 @@ export function startOrder(tables: View, task: Task): StartOrder | { problem: st
     graceMs: group.graceMs,
     onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
     ...(group.work.limits && { limits: group.work.limits }),
-    progress: plan.kind === "manifest" || isWatched(plan, group.name),
+    progress: isShown(plan, group) || isWatched(plan, group.name),
   }
+}
+
+/** Members of a job know nothing of each other: with ten thousand of them, none is looked at but the one that starts. */
+function launchRows(tables: View, task: Task, plan: Plan): LaunchRows {
+  if (plan.kind !== "job") return runRows(tables, task.run)
+  const { id, label } = readRun(tables, task.run)!
+  return { run: { id, label, tasks: [task] }, plan, members: [] }
+}
+
+/** Groups that people watch member by member: of larger ones `started` would double what the log carries. */
+const shownMembersMax = 16
+
+function isShown(plan: Plan, group: TaskGroup): boolean {
+  return plan.kind === "manifest" || group.count <= shownMembersMax
 }
 
 /** Whether an edge waits for this group's start or readiness. */

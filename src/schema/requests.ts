@@ -2,7 +2,7 @@
 import * as z from "zod"
 import { Digest, Limits, Needs } from "./plan.ts"
 import { Cordon, Facts, Member, Vitals } from "./member.ts"
-import { Run } from "./run.ts"
+import { GroupView, Run } from "./run.ts"
 
 /** A run manifest, handed in with the digests of the files that it names (uploaded before by PUT /v1/blobs). */
 export const SubmitRun = z.strictObject({
@@ -27,34 +27,39 @@ export const SubmitRun = z.strictObject({
 export type SubmitRun = z.infer<typeof SubmitRun>
 export type SubmitRunInput = z.input<typeof SubmitRun>
 
-/** One command, run once or as `count` members. */
+/** One command, run once or as `count` members. Bounds are checked where it becomes a plan, all at once, so that each
+ *  mistake is told with its remedy. */
 export const SubmitJob = z.strictObject({
-  /** Program and arguments; no shell. */
-  command: z.array(z.string().max(1 << 17)).min(1),
+  /** Program and arguments; no shell, and `${…}` means nothing. */
+  command: z.array(z.string()),
   /** Label of the run; absent: the program's name. */
   name: z.string().optional(),
   env: z.record(z.string(), z.string()).default({}),
   needs: Needs.default({}),
-  count: z.int().positive().default(1),
+  /** 1 to 100,000 members; each is told its number as TROUPE_INDEX, from 0. */
+  count: z.number().default(1),
   /** At most so many at once; absent: as many as fit. */
-  parallel: z.int().positive().optional(),
+  parallel: z.number().optional(),
   failFast: z.boolean().default(false),
-  retries: z.int().nonnegative().default(0),
-  /** Before the second try; absent: 1 s. */
-  backoffMs: z.int().nonnegative().optional(),
+  /** Further tries of a member after one that failed. */
+  retries: z.number().default(0),
+  /** Before the second try; doubles with each further one. Absent: 1 s. */
+  backoffMs: z.number().optional(),
   /** Of each attempt. */
-  deadlineMs: z.int().positive().optional(),
+  deadlineMs: z.number().optional(),
   /** Of the whole run; absent: 7 days. */
-  timeoutMs: z.int().positive().optional(),
+  timeoutMs: z.number().optional(),
+  /** node: no other process there meanwhile · network: no other with `exclusive` there meanwhile */
   exclusive: z.enum(["node", "network"]).optional(),
   placing: z.enum(["spread", "pack"]).optional(),
-  priority: z.int().min(-100).max(100).optional(),
+  /** -100 to 100, higher first; absent: 0. */
+  priority: z.number().optional(),
   limits: Limits.optional(),
-  /** Absolute, on the node; absent: the node's work directory. */
+  /** Absolute, on the node; absent: the node's work directory, or with `artifacts` one of the attempt's own. */
   cwd: z.string().optional(),
   /** When the node of a running attempt is lost; absent: wait. */
   onLoss: z.enum(["fail", "wait", "requeue"]).optional(),
-  /** Globs relative to the attempt's own directory. */
+  /** Globs relative to the attempt's own directory; what matches comes home in a bundle. */
   artifacts: z.array(z.string()).default([]),
 })
 export type SubmitJob = z.infer<typeof SubmitJob>
@@ -63,6 +68,33 @@ export type SubmitJobInput = z.input<typeof SubmitJob>
 /** A new run of a finished one: all of it, or only what did not succeed. */
 export const RetryRun = z.strictObject({ failed: z.boolean().default(false) })
 export type RetryRun = z.infer<typeof RetryRun>
+
+/** Why a task waits. Members of a group that wait alike are one item. */
+export const ExplainedTask = z.strictObject({
+  /** The first of them. */
+  task: z.string(),
+  /** How many of the group it stands for. */
+  count: z.int().positive(),
+  state: z.enum(["blocked", "pending", "active", "stopping", "finished"]),
+  /** One sentence: why it waits, where it runs, or how it ended. */
+  reason: z.string(),
+  /** State time, ms: not tried again before. */
+  notBefore: z.number().optional(),
+  /** Nodes that cannot take it now, each with the first constraint that fails there. */
+  rejected: z.array(z.strictObject({ node: z.string(), reason: z.string() })),
+})
+export type ExplainedTask = z.infer<typeof ExplainedTask>
+
+export const ExplainView = z.strictObject({
+  run: z.string(),
+  label: z.string(),
+  state: Run.shape.state,
+  verdict: Run.shape.verdict,
+  reason: z.string().optional(),
+  groups: z.array(GroupView),
+  tasks: z.array(ExplainedTask),
+})
+export type ExplainView = z.infer<typeof ExplainView>
 
 /** One line of `--print-plan`: a task on a node, or the first constraint that fails there. */
 export const PlacementView = z.strictObject({

@@ -145,10 +145,35 @@ export const Phase = z.strictObject({
 })
 export type Phase = z.infer<typeof Phase>
 
+/** Members of one group by how they stand; together they are `count`. */
+export const GroupView = z.strictObject({
+  name: z.string(),
+  count: z.int(),
+  /** true: a user's task, false: bookkeeping. */
+  role: z.boolean(),
+  blocked: z.int(),
+  pending: z.int(),
+  active: z.int(),
+  stopping: z.int(),
+  succeeded: z.int(),
+  failed: z.int(),
+  skipped: z.int(),
+  lost: z.int(),
+  cancelled: z.int(),
+  timed_out: z.int(),
+})
+export type GroupView = z.infer<typeof GroupView>
+
 /** What REST shows of one run. */
 export const RunView = Run.extend({
   phase: z.string(),
   phases: z.array(Phase),
+  /** In the order of the plan. */
+  groups: z.array(GroupView).optional(),
+  /** The finished run that this one repeats. */
+  origin: z.strictObject({ run: z.string(), how: z.enum(["rerun", "failed"]) }).optional(),
+  /** How many more tasks there are than `tasks` lists: of many, those that say most. */
+  omitted: z.int().positive().optional(),
   tasks: z.array(
     Task.extend({
       /** Name of the node of the last attempt. */

@@ -52,7 +52,8 @@ export {
   type RunQuery,
   untouchedTask,
 } from "./read.ts"
+export { carryOver } from "./carry.ts"
 export { recoveryWrites } from "./recovery.ts"
 export { createTables, type Tables } from "./tables.ts"
 export { activeVersion, membersBehind, migrate } from "./versions.ts"
-export { phasesOf, viewOf } from "./view.ts"
+export { phasesOf, tasksShownMax, viewOf } from "./view.ts"

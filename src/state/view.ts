@@ -1,5 +1,16 @@
 /** What people see of a run: its phases and its tasks, derived from the rows and never stored. */
-import type { Phase, Plan, Run, RunView, Task, TaskGroup } from "../schema/index.ts"
+import {
+  carriedCount,
+  type GroupView,
+  isCarried,
+  type Phase,
+  type Plan,
+  type Run,
+  type RunView,
+  type Task,
+  type TaskGroup,
+} from "../schema/index.ts"
+import * as keys from "./keys.ts"
 import * as read from "./read.ts"
 import type { GroupRow, View } from "./types.ts"
 
@@ -100,17 +111,30 @@ function currentPhase(run: Run, phases: readonly Phase[]): string {
   return (active ?? phases.find((phase) => phase.state === "waiting"))?.name ?? last
 }
 
-/** What REST shows of one run, by id; why tasks wait is the scheduler's word and added by the node. */
-export function viewOf(view: View, id: string): RunView | undefined {
+/** What REST shows of one run, by id; why tasks wait is the scheduler's word and added by the node. `some`: of a run
+ *  with many tasks those that say most, so that neither view nor work grow with their number of members. */
+export function viewOf(
+  view: View,
+  id: string,
+  { tasks: wanted }: { readonly tasks: "all" | "some" } = { tasks: "all" },
+): RunView | undefined {
   const run = read.readRun(view, id)
   const plan = read.readPlan(view, id)
   if (run === undefined || plan === undefined) return undefined
-  const tasks = read.readTasks(view, id)
-  const phases = phasesOf(run, plan, tasks, read.readGroups(view, id))
+  const casts = plan.groups.flatMap((definition) => readCast(view, id, definition) ?? [])
+  const spoken = casts.flatMap((cast) => [...cast.touched, ...cast.examples])
+  const rows = casts.map(({ row }) => row)
+  const phases = phasesOf(run, plan, spoken, rows)
+  const total = rows.reduce((sum, { count }) => sum + count, 0)
+  const isShort = wanted === "some" && total > tasksShownMax
+  const tasks = isShort ? tellingOf(casts) : read.readTasks(view, id)
   return {
     ...run,
     phase: currentPhase(run, phases),
     phases,
+    groups: casts.map((cast) => cast.counts),
+    ...(plan.origin !== undefined && { origin: plan.origin }),
+    ...(isShort && { omitted: total - tasks.length }),
     tasks: tasks.map((task) => {
       const last = task.attempts.at(-1)
       const node = last && read.readMember(view, last.node)?.name
@@ -118,3 +142,81 @@ export function viewOf(view: View, id: string): RunView | undefined {
     }),
   }
 }
+
+/** Tasks of a view that leaves some out, and of each kind of them. */
+export const tasksShownMax = 200
+const tasksOfKindMax = 50
+
+/** One group as its rows have it. */
+interface GroupCast {
+  readonly row: GroupRow
+  readonly counts: GroupView
+  readonly touched: readonly Task[]
+  /** One of the members without a row, one of those that are carried over. */
+  readonly examples: readonly Task[]
+}
+
+function readCast(view: View, run: string, definition: TaskGroup): GroupCast | undefined {
+  const row = read.readGroup(view, run, definition.name)
+  if (row === undefined) return undefined
+  const prefix = keys.taskGroupPrefix(run, definition.name)
+  const touched = Array.from(view.range(prefix), ([, task]) => task as Task)
+  const carried = carriedCount(definition)
+  const untouched = row.count - carried - touched.length
+  const counts: GroupView = {
+    name: definition.name,
+    count: row.count,
+    role: definition.role,
+    blocked: 0,
+    pending: 0,
+    active: 0,
+    stopping: 0,
+    succeeded: carried,
+    failed: 0,
+    skipped: 0,
+    lost: 0,
+    cancelled: 0,
+    timed_out: 0,
+  }
+  for (const task of touched) counts[standingOf(task)]++
+  const examples: Task[] = []
+  if (carried > 0) examples.push(read.untouchedTask(row, definition.carried![0]!, definition))
+  if (untouched > 0) {
+    const example = read.untouchedTask(row, firstUntouched(touched, definition), definition)
+    counts[standingOf(example)] += untouched
+    examples.push(example)
+  }
+  return { row, counts, touched, examples }
+}
+
+function standingOf(task: Task): Exclude<keyof GroupView, "name" | "count" | "role"> {
+  return task.state === "finished" ? (task.result ?? "skipped") : task.state
+}
+
+/** Rows come in the order of their indexes. */
+function firstUntouched(touched: readonly Task[], definition: TaskGroup): number {
+  let index = 0
+  for (const task of touched) {
+    while (index < task.index && isCarried(definition, index)) index++
+    if (index < task.index) return index
+    index = task.index + 1
+  }
+  while (isCarried(definition, index)) index++
+  return index
+}
+
+/** What went wrong first, then what goes on, then what waits; in the order of the plan. */
+function tellingOf(casts: readonly GroupCast[]): readonly Task[] {
+  const kinds: readonly ((task: Task) => boolean)[] = [
+    ({ result }) => result === "failed" || result === "lost" || result === "timed_out",
+    ({ state }) => state === "active" || state === "stopping",
+    ({ state }) => state === "pending" || state === "blocked",
+  ]
+  return casts.flatMap(({ touched, examples }) => {
+    if (touched.length <= tasksOfKindMax / 5) return [...touched, ...examples].toSorted(byIndex)
+    const found = kinds.flatMap((isOfKind) => touched.filter(isOfKind).slice(0, tasksOfKindMax))
+    return [...found, ...examples].toSorted(byIndex)
+  })
+}
+
+const byIndex = (a: Task, b: Task): number => a.index - b.index

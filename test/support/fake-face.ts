@@ -4,6 +4,9 @@ import type { Clock } from "../../src/platform/index.ts"
 import { createClock } from "../../src/platform/index.ts"
 import type { Caller, EventPage, Metric, NodeFace, Waiting } from "../../src/node/index.ts"
 import {
+  type ExplainView,
+  type RetryRun,
+  type SubmitJob,
   type BundleRef,
   type ClusterStatus,
   type CordonNode,
@@ -259,18 +262,24 @@ export class FakeFace implements NodeFace {
     _options: Waiting,
   ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
     this.#called("submitRun", request)
-    const body = JSON.stringify(request)
-    const known = caller.key === undefined ? undefined : this.#keys.get(caller.key)
+    return this.#accept(JSON.stringify(request), caller.key)
+  }
+
+  #accept(
+    body: string,
+    key: string | undefined,
+  ): { run: RunView; existing: boolean; warnings: readonly string[] } {
+    const known = key === undefined ? undefined : this.#keys.get(key)
     if (known && known.body !== body) {
       throw new TroupeError("ERR_KEY_CONFLICT", "the key was used for another manifest", {
-        key: caller.key!,
+        key: key!,
         run: known.run,
       })
     }
     if (known) return { run: this.#run(known.run), existing: true, warnings: [] }
     const run = aRun({ id: `r-${this.#index++}` })
     this.addRun(run)
-    if (caller.key !== undefined) this.#keys.set(caller.key, { run: run.id, body })
+    if (key !== undefined) this.#keys.set(key, { run: run.id, body })
     this.emit(run.id, { type: "run-accepted" })
     return { run: this.#run(run.id), existing: false, warnings: this.warnings }
   }
@@ -292,6 +301,45 @@ export class FakeFace implements NodeFace {
       warnings: [],
       resolved: "api_version: v1\n",
     }
+  }
+
+  /** As a run: nobody looks at what it was made from. */
+  async submitJob(
+    request: SubmitJob,
+    caller: Caller & { readonly key: string | undefined },
+    _options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
+    this.#called("submitJob", request)
+    return this.#accept(JSON.stringify(request), caller.key)
+  }
+
+  async planJob(request: SubmitJob, _caller: Caller, _options: Waiting): Promise<PlanView> {
+    this.#called("planJob", request)
+    const { command } = request
+    const placements = [{ task: "job", node: "bob", command, after: [], rejected: [] }]
+    return { label: "job", timeoutMs: 600_000, placements, warnings: [], resolved: "" }
+  }
+
+  async retryRun(
+    run: string,
+    request: RetryRun,
+    caller: Caller & { readonly key: string | undefined },
+    _options: Waiting,
+  ): Promise<{ run: RunView; existing: boolean; warnings: readonly string[] }> {
+    this.#called("retryRun", { run, ...request })
+    const { id, label, state } = this.#run(run)
+    if (state !== "finished") {
+      throw new TroupeError("ERR_RUN_NOT_FINISHED", `run ${label} goes on`, { run: id })
+    }
+    return this.#accept(JSON.stringify({ id, ...request }), caller.key)
+  }
+
+  async explainRun(run: string, task: string | undefined, _options: Waiting): Promise<ExplainView> {
+    this.#called("explainRun", { run, task })
+    const { id, label, state, groups = [] } = this.#run(run)
+    const rejected = [{ node: "ada", reason: "has 4 cores, 8 are needed" }]
+    const item = { task: task ?? "client", count: 1, state: "pending" as const, rejected }
+    return { run: id, label, state, groups, tasks: [{ ...item, reason: "no node fits" }] }
   }
 
   async listRuns(

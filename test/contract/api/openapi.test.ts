@@ -46,7 +46,11 @@ function operations(document: Document): { name: string; operation: Operation }[
 const expected: Readonly<Record<string, string>> = {
   "POST /v1/runs": "dryRun idempotency-key | application/json application/yaml | 200 201 default",
   "GET /v1/runs": "cursor limit state | | 200 default",
-  "GET /v1/runs/{id}": "id | | 200 default",
+  "POST /v1/jobs": "dryRun idempotency-key | application/json | 200 201 default",
+  "POST /v1/runs/{id}/retry": "id idempotency-key | application/json | 200 201 default",
+  "GET /v1/runs/{id}/explain": "id | | 200 default",
+  "GET /v1/runs/{id}/tasks/{task}/explain": "id task | | 200 default",
+  "GET /v1/runs/{id}": "id tasks | | 200 default",
   "DELETE /v1/runs/{id}": "id reason | | 202 204 default",
   "PUT /v1/runs/{id}/pin": "id | | 200 default",
   "DELETE /v1/runs/{id}/pin": "id | | 200 default",
@@ -116,6 +120,8 @@ test("every reference leads somewhere, every component is used, and none has a t
   expect(names.filter((name) => name.endsWith("Input"))).toEqual([
     "CordonNodeInput",
     "DeclareDeadInput",
+    "RetryRunInput",
+    "SubmitJobInput",
     "SubmitRunInput",
   ])
 })
