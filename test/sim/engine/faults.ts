@@ -1,4 +1,5 @@
 /** What happens to hosts, keepers, nodes and the ways between them while plans are worked on, by dice. */
+import type { TroupeNode } from "../../../src/node/index.ts"
 import type { SeededRandom } from "../../support/random.ts"
 import type { Machine } from "../cluster/machine.ts"
 import { leads } from "../cluster/roles.ts"
@@ -18,6 +19,9 @@ export const faultKinds = [
   "disk",
   "clock",
   "transfer",
+  "cordon",
+  "drain",
+  "open",
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
@@ -40,7 +44,7 @@ export class Faults {
   /** What ends each fault that is under way. */
   readonly #heals = new Set<() => void>()
   #isActive = false
-  readonly counts = new Map<FaultKind, number>()
+  readonly counts = new Map<FaultKind | "dead", number>()
 
   constructor(parts: { readonly world: World; readonly ledger: Ledger }, options: FaultOptions) {
     this.#world = parts.world
@@ -68,6 +72,11 @@ export class Faults {
       machine.slowDiskMs = 0
       if (!machine.running) machine.start()
     }
+  }
+
+  /** Nothing is held back by anybody's word any more. */
+  open(): void {
+    for (const machine of this.#world.machines) this.#cordon(machine, "open")
   }
 
   #later(): void {
@@ -132,6 +141,7 @@ export class Faults {
       case "power":
         victim.cutPower()
         this.#ledger.absent(victim.name)
+        this.#declareDead(victim)
         return this.#until([victim], this.#duration(5000, 40_000), () => {
           this.#ledger.present(victim.name)
           victim.bootUp()
@@ -155,7 +165,13 @@ export class Faults {
           victim.skewMs = 0
         })
       case "transfer":
-        return this.#transfer(victim)
+        return this.#say(`${victim.name} is to lead`, (node, signal) =>
+          node.transferLeader({ to: victim.name }, { signal }),
+        )
+      case "cordon":
+      case "drain":
+      case "open":
+        return this.#cordon(victim, kind)
       case "cut":
       case "oneway":
       case "flap":
@@ -176,6 +192,7 @@ export class Faults {
     const ms = this.#duration(3000, this.#options.sleepMaxMs)
     this.#ledger.absent(victim.name)
     victim.sleep()
+    this.#declareDead(victim)
     const others = machines.filter((machine) => machine !== victim)
     for (const { peerId } of others) net.partition([victim.peerId], [peerId])
     this.#until([victim], ms, () => {
@@ -188,15 +205,40 @@ export class Faults {
     })
   }
 
-  #transfer(victim: Machine): void {
-    const { node } = victim
-    if (!node) return
-    const signal = this.#world.clock.timeoutSignal(5000, "a transfer")
-    this.#world.note(`${victim.name} is to lead`)
-    const told = (word: string): void => this.#world.note(`${victim.name} ${word}`)
-    node.transferLeader({ to: victim.name }, { signal }).then(
-      () => told("was handed the lead"),
-      (error: unknown) => told(`does not lead: ${String(error)}`),
+  #cordon(victim: Machine, mode: "cordon" | "drain" | "open"): void {
+    const { random } = this
+    const deadlineMs =
+      mode === "drain" && random.chance(0.7) ? random.between(0, 10_000) : undefined
+    const asked = { mode, reason: "by hand", ...(deadlineMs !== undefined && { deadlineMs }) }
+    const until = deadlineMs === undefined ? "" : ` within ${deadlineMs} ms`
+    this.#say(`${mode} ${victim.name}${until}`, (node, signal) =>
+      node.cordonNode(victim.name, asked, { signal }),
+    )
+  }
+
+  /** Somebody believes it: rightly of a host without power, wrongly of one that sleeps. */
+  #declareDead(victim: Machine): void {
+    if (!this.random.chance(0.3)) return
+    this.#world.clock.after(this.random.between(3000, 12_000), () => {
+      if (!this.#busy.has(victim)) return
+      this.#say(`${victim.name} is dead`, async (node, signal) => {
+        const told = await node.declareDead(victim.name, { reason: "", force: false }, { signal })
+        this.counts.set("dead", (this.counts.get("dead") ?? 0) + 1)
+        return told
+      })
+    })
+  }
+
+  /** Somebody's word, at any node. */
+  #say(what: string, call: (node: TroupeNode, signal: AbortSignal) => Promise<unknown>): void {
+    const up = this.#world.machines.filter(({ node, isAsleep }) => node && !isAsleep)
+    if (up.length === 0) return
+    const { node, name } = this.random.pick(up)
+    const signal = this.#world.clock.timeoutSignal(5000, what)
+    this.#world.note(`somebody says at ${name}: ${what}`)
+    call(node!, signal).then(
+      () => this.#world.note(`so it is: ${what}`),
+      (error: unknown) => this.#world.note(`it may not be that ${what}: ${String(error)}`),
     )
   }
 

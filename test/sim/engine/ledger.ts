@@ -34,8 +34,6 @@ export class Ledger {
   readonly #live = new Map<string, Set<Process>>()
   /** When a host slept, lost its power or its keeper last; until when, if that is over. */
   readonly #absences = new Map<string, { from: number; to: number }[]>()
-  /** Hosts that somebody declared dead although they were not. */
-  readonly #declared = new Set<string>()
   /** Two processes of one task at a time, where that is allowed. */
   overlaps = 0
   /** Starts beside a process that was given up and is not gone yet. */
@@ -80,10 +78,6 @@ export class Ledger {
     for (const time of this.#absences.get(machine) ?? []) {
       if (time.to === Infinity) time.to = this.#now
     }
-  }
-
-  declaredDead(machine: string): void {
-    this.#declared.add(machine)
   }
 
   get #now(): number {
@@ -160,13 +154,20 @@ export class Ledger {
     const { spec, group } = process
     const what = `${spec.run}/${spec.task}: attempt ${spec.attempt} starts on ${process.machine.name} while attempt ${other.spec.attempt} runs on ${other.machine.name}`
     if (other.spec.fence > spec.fence) throw new InvariantError(`${what}, which is newer`)
-    if (this.#declared.has(other.machine.name)) return
+    // Somebody's word stands above every policy, true or not.
+    if (this.#wasDeclaredDead(other)) return
     if (group.onLoss !== "requeue")
       throw new InvariantError(`${what}; its policy is ${group.onLoss}`)
     this.overlaps++
     // Who is awake, with a keeper, has ended what it holds without a lease for so long.
     if (other.machine.isAsleep || this.wasAway(other.machine.name, this.#now - slackMs)) return
     throw new InvariantError(`${what} and should have stopped itself`)
+  }
+
+  #wasDeclaredDead({ spec }: Process): boolean {
+    const { attempts = [] } = this.#row(spec) ?? {}
+    const reason = attempts.find(({ fence }) => fence === spec.fence)?.ending?.reason ?? ""
+    return reason.includes("declared dead")
   }
 
   // ---------------------------------------------------------------- room

@@ -1,5 +1,5 @@
 /** Plans by dice: any groups, edges, lives, policies and needs, and what the commands of their members do. */
-import { type Edge, type Plan, type TaskGroup, type Work } from "../../../src/schema/index.ts"
+import type { Edge, Plan, Readiness, TaskGroup, Work } from "../../../src/schema/index.ts"
 import type { LaunchSpec } from "../../../src/wire/index.ts"
 import type { FakeJob } from "../../support/fake-keeper.ts"
 import { aGroup, aPlan, aProcess, bookkeeping } from "../../support/plans.ts"
@@ -128,22 +128,20 @@ function randomWork(
   const { name, life } = group
   const isLong = life !== "batch" && random.chance(0.85)
   const dice = random.next()
-  const ms = dice < 0.5 ? [1, 200] : dice < 0.85 ? [200, 4000] : [2000, 30_000]
+  const ms = dice < 0.4 ? [1, 200] : dice < 0.75 ? [200, 4000] : [2000, 40_000]
   const saysReady = random.chance(life === "batch" ? 0.15 : 0.6)
   const isReady = saysReady && random.chance(0.95)
   const behaviour: Behaviour = {
     ...(!isLong && { ms: [ms[0]!, ms[1]!] as const }),
-    fails: random.chance(0.3) ? random.pick([0.1, 0.5, 1]) : 0,
-    crashes: random.chance(0.1) ? 0.3 : 0,
-    refuses: random.chance(0.08) ? 0.3 : 0,
+    fails: random.chance(0.2) ? random.pick([0.1, 0.5, 1]) : 0,
+    crashes: random.chance(0.07) ? 0.3 : 0,
+    refuses: random.chance(0.05) ? 0.3 : 0,
     term: random.pick(["die", "die", "ignore", "code"] as const),
     ...(isReady && { readyMs: [1, random.pick([10, 500, 2500])] as const }),
   }
-  const method = random.chance(0.5) ? "stdout_match" : "delay"
-  const readiness =
-    method === "delay"
-      ? { method, delayMs: random.between(1, 800), timeoutMs: 3000 }
-      : { method, pattern: "ready", timeoutMs: random.pick([2000, 8000]) }
+  const readiness: Readiness = random.chance(0.3)
+    ? { method: "delay", delayMs: random.between(1, 800), timeoutMs: 3000 }
+    : { method: "stdout_match", pattern: "ready", timeoutMs: random.pick([2000, 8000]) }
   return aProcess({
     argv: ["job", label, name, JSON.stringify(behaviour)],
     directory: random.chance(0.3),

@@ -30,10 +30,6 @@ export interface RunRows {
   }[]
 }
 
-function parse<T>(text: string | undefined): T | undefined {
-  return text === undefined ? undefined : (JSON.parse(text) as T)
-}
-
 function under<T>(rows: Rows, prefix: string): T[] {
   const found: T[] = []
   for (const [key, value] of rows) if (key.startsWith(prefix)) found.push(JSON.parse(value) as T)
@@ -53,10 +49,10 @@ export function runsIn(rows: Rows): RunRows[] {
     tasks.set(prefix, [...(tasks.get(prefix) ?? []), task])
   }
   return under<Run>(rows, runPrefix).map((run) => {
-    const plan = parse<Plan>(rows.get(planKey(run.id)))!
+    const plan = JSON.parse(rows.get(planKey(run.id))!) as Plan
     const groups = plan.groups.map((definition) => ({
       definition,
-      row: parse<GroupRow>(rows.get(groupKey(run.id, definition.name)))!,
+      row: JSON.parse(rows.get(groupKey(run.id, definition.name))!) as GroupRow,
       tasks: tasks.get(taskGroupPrefix(run.id, definition.name)) ?? [],
     }))
     return { run, plan, groups }
@@ -66,6 +62,7 @@ export function runsIn(rows: Rows): RunRows[] {
 /** Holds at every index. */
 export function checkRows(rows: Rows): void {
   const slots = new Map<number, number>()
+  const members = membersIn(rows)
   for (const { run, groups } of runsIn(rows)) {
     for (const { definition, row, tasks } of groups) {
       recount(run, { definition, row, tasks })
@@ -78,6 +75,10 @@ export function checkRows(rows: Rows): void {
         }
         if (!isLive || definition.work.driver !== "process") continue
         slots.set(last.node, (slots.get(last.node) ?? 0) + 1)
+        const { cordon } = members.find(({ id }) => id === last.node) ?? {}
+        if (cordon && last.assignedAt > cordon.at) {
+          throw new InvariantError(`${cordon.mode}, and yet placed there: ${describe(task)}`)
+        }
       }
     }
     if (run.state !== "finished") continue
@@ -85,7 +86,7 @@ export function checkRows(rows: Rows): void {
     const open = groups.find(({ row }) => row.finished !== row.count)
     if (open) throw new InvariantError(`${run.id} has ended, ${open.row.name} has not`)
   }
-  for (const member of membersIn(rows)) {
+  for (const member of members) {
     const taken = slots.get(member.id) ?? 0
     if (taken <= member.capacity) continue
     throw new InvariantError(`${member.name} has ${member.capacity} slots, ${taken} are given away`)

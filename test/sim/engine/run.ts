@@ -1,4 +1,6 @@
 /** One seed of the engine: plans of every shape on hosts that crash, sleep and lose each other; then what became of them. */
+import { knownVersions } from "../../../src/schema/index.ts"
+import { clusterKey, type ClusterRow } from "../../../src/state/index.ts"
 import { SeededRandom } from "../../support/random.ts"
 import type { MachineOptions } from "../cluster/machine.ts"
 import { agreed, formed, sameTables } from "../cluster/verify.ts"
@@ -7,7 +9,7 @@ import { World } from "../cluster/world.ts"
 import { type FaultKind, faultKinds, Faults } from "./faults.ts"
 import { Ledger } from "./ledger.ts"
 import { randomPlan, script } from "./plans.ts"
-import { checkRows, runsIn } from "./rows.ts"
+import { checkRows, membersIn, runsIn } from "./rows.ts"
 import { checkTruth, type Truth } from "./truth.ts"
 import { Users } from "./users.ts"
 
@@ -22,7 +24,7 @@ export interface EngineResult extends Truth {
   readonly seed: number
   readonly failure: string | undefined
   readonly size: number
-  readonly faults: ReadonlyMap<FaultKind, number>
+  readonly faults: ReadonlyMap<FaultKind | "dead", number>
   readonly starts: number
   readonly overlaps: number
   readonly crowded: number
@@ -75,7 +77,7 @@ class Engine {
     if (onLine) this.world.onLine = onLine
     this.#ledger = new Ledger(this.world)
     ledger.take = (machine, event) => this.#ledger.take(machine, event)
-    this.#isNewest = false
+    this.#isNewest = dice.chance(0.8)
     const size = dice.pick([1, 2, 3, 3, 3, 3, 4, 5, 6, 7])
     const isSlow = dice.chance(0.3)
     for (let number = 1; number <= size; number++) {
@@ -133,6 +135,11 @@ class Engine {
       world.clock.after(world.random.between(0, 500), () => machine.start())
     }
     await world.until("one cluster", formMs, () => formed(world))
+    await world.until("the newest version", formMs, () => {
+      const row = this.#ledger.newest()?.rows.get(clusterKey)
+      const { version = 1 } = row === undefined ? {} : (JSON.parse(row) as ClusterRow)
+      return version === knownVersions.newest
+    })
     await this.#work()
     await this.#calm()
   }
@@ -171,6 +178,8 @@ class Engine {
   async #calm(): Promise<void> {
     const { world } = this
     this.#faults.end()
+    await world.until("everybody", formMs, () => formed(world))
+    await this.#open()
     const end = world.clock.boottime() + calmMs
     for (;;) {
       await this.#pass(lookMs)
@@ -184,16 +193,27 @@ class Engine {
       if (isOver) {
         sameTables(world, leader)
         const { rows } = leader.replicated!
-        this.#truth = checkTruth({ world, ledger: this.#ledger }, rows, this.#users.submissions)
+        this.#truth = checkTruth(this.#ledger, rows, this.#users.submissions)
         return
       }
       if (world.clock.boottime() < end) continue
-      throw new InvariantError(`not over ${calmMs} ms after the last fault\n${this.#open()}`)
+      throw new InvariantError(`not over ${calmMs} ms after the last fault\n${this.#unfinished()}`)
     }
   }
 
+  /** Every node takes work again. */
+  async #open(): Promise<void> {
+    for (let tries = 0; tries < 20; tries++) {
+      const members = membersIn(this.#ledger.newest()?.rows ?? new Map())
+      if (members.every(({ cordon }) => cordon === undefined)) return
+      this.#faults.open()
+      await this.#pass(5000)
+    }
+    throw new InvariantError("a node cannot be opened again")
+  }
+
   /** What is not over. */
-  #open(): string {
+  #unfinished(): string {
     const { world } = this
     const runs = runsIn(this.#ledger.newest()?.rows ?? new Map())
     const open = runs.filter(({ run }) => run.state !== "finished")

@@ -1,13 +1,9 @@
 /** When everything is over: what the tables say of each attempt against what its process really did. */
 import type { Attempt, Task } from "../../../src/schema/index.ts"
 import { InvariantError } from "../cluster/watch.ts"
-import type { World } from "../cluster/world.ts"
 import { type Ledger, nameOf, type Process } from "./ledger.ts"
 import { describe, type RunRows, runsIn } from "./rows.ts"
 import type { Submission } from "./users.ts"
-
-/** Rows keep no more attempts than this of a service. */
-const attemptsKept = 32
 
 export interface Truth {
   readonly runs: number
@@ -16,49 +12,59 @@ export interface Truth {
   readonly outcomes: Readonly<Record<string, number>>
 }
 
+type Counts = Record<string, number>
+
+function count(counts: Counts, what: string): void {
+  counts[what] = (counts[what] ?? 0) + 1
+}
+
 export function checkTruth(
-  parts: { readonly world: World; readonly ledger: Ledger },
+  ledger: Ledger,
   rows: ReadonlyMap<string, string>,
   submissions: readonly Submission[],
 ): Truth {
-  const { ledger } = parts
   const runs = runsIn(rows)
-  const verdicts: Record<string, number> = {}
-  const outcomes: Record<string, number> = {}
+  const verdicts: Counts = {}
+  const outcomes: Counts = {}
   const told = new Set<string>()
-  let attempts = 0
   for (const run of runs) {
     checkRun(run)
-    const { verdict } = run.run
-    verdicts[verdict!] = (verdicts[verdict!] ?? 0) + 1
+    count(verdicts, run.run.verdict!)
     for (const { definition, tasks } of run.groups) {
       for (const task of tasks) {
         checkResult(run, task)
-        for (const attempt of task.attempts) {
-          attempts++
-          const process = ledger.find(task.run, task.name, attempt.fence)
-          told.add(`${task.run}/${task.name}/${attempt.fence}`)
-          if (definition.work.driver !== "process") continue
-          const { outcome } = attempt.ending!
-          outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
-          checkAttempt(task, attempt, process)
-          checkLoss(definition.onLoss, task, attempt)
-        }
+        for (const { fence } of task.attempts) told.add(`${task.run}/${task.name}/${fence}`)
+        if (definition.work.driver !== "process") continue
+        checkAttempts({ ledger, outcomes }, definition.onLoss, task)
       }
     }
   }
   checkAcknowledged(runs, submissions)
-  for (const process of ledger.processes()) {
-    if (process.endedAt === undefined) {
-      throw new InvariantError(`${nameOf(process)} runs on, and everything is over`)
-    }
-    checkDeadline(ledger, process)
-    const { run, task, fence } = process.spec
-    const isService = process.group.life === "service"
-    if (told.has(`${run}/${task}/${fence}`) || isService) continue
-    throw new InvariantError(`${nameOf(process)} with fence ${fence} ran, and no row knows of it`)
+  for (const process of ledger.processes()) checkProcess(ledger, told, process)
+  return { runs: runs.length, attempts: told.size, verdicts, outcomes }
+}
+
+function checkAttempts(
+  { ledger, outcomes }: { readonly ledger: Ledger; readonly outcomes: Counts },
+  onLoss: string,
+  task: Task,
+): void {
+  for (const attempt of task.attempts) {
+    count(outcomes, attempt.ending!.outcome)
+    checkAttempt(task, attempt, ledger.find(task.run, task.name, attempt.fence))
+    checkLoss(onLoss, task, attempt)
   }
-  return { runs: runs.length, attempts, verdicts, outcomes }
+}
+
+function checkProcess(ledger: Ledger, told: ReadonlySet<string>, process: Process): void {
+  if (process.endedAt === undefined) {
+    throw new InvariantError(`${nameOf(process)} runs on, and everything is over`)
+  }
+  checkDeadline(ledger, process)
+  const { run, task, fence } = process.spec
+  // Of a service the oldest attempts are dropped.
+  if (told.has(`${run}/${task}/${fence}`) || process.group.life === "service") return
+  throw new InvariantError(`${nameOf(process)} with fence ${fence} ran, and no row knows of it`)
 }
 
 function checkAcknowledged(runs: readonly RunRows[], submissions: readonly Submission[]): void {
