@@ -54,6 +54,8 @@ export class Board {
     for (const prefix of [memberPrefix, sessionPrefix]) {
       for (const [key, value] of view.range(prefix)) feed(key, value)
     }
+    // Before there are lanes, which would look at all of them twice.
+    this.queue.refresh()
     for (const [, value] of view.range(runPrefix)) {
       const run = value as Run
       if (run.state === "finished") continue

@@ -37,6 +37,7 @@ export class NodeBoard {
   /** Among all members, by id; -1: no member (any more). */
   position = -1
   member: Member | undefined
+  gpus = 0
   session: Session | undefined
   /** By the rows' key. */
   readonly live = new Map<string, LiveTask>()
@@ -59,10 +60,6 @@ export class NodeBoard {
     return this.member?.name ?? `member ${this.id}`
   }
 
-  get gpus(): number {
-    return this.member === undefined ? 0 : gpusOf(this.member.labels)
-  }
-
   get capacity(): number {
     return this.#load?.capacity ?? this.member?.capacity ?? 0
   }
@@ -73,6 +70,11 @@ export class NodeBoard {
     return this.#load === undefined
       ? slots
       : Math.max(slots - this.claimedSlots, this.#load.running) + this.claimedSlots
+  }
+
+  become(member: Member | undefined): void {
+    this.member = member
+    this.gpus = member === undefined ? 0 : gpusOf(member.labels)
   }
 
   /** Answers whether it was another. */

@@ -75,7 +75,7 @@ export class Nodes {
 
   setMember(id: number, member: Member | undefined): NodeBoard {
     const node = this.of(id)
-    node.member = member
+    node.become(member)
     if (member === undefined) this.#unplace(node)
     else if (node.position < 0) this.#place(node)
     this.touch(node)

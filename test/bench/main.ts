@@ -18,6 +18,7 @@ import { growth } from "./figures/growth.ts"
 import { idleElections } from "./figures/idle-elections.ts"
 import { jobs } from "./figures/jobs.ts"
 import { rss } from "./figures/memory.ts"
+import { scheduler } from "./figures/scheduler.ts"
 import { startup } from "./figures/startup.ts"
 import { writes } from "./figures/write.ts"
 import { buildProgram } from "./program.ts"
@@ -40,6 +41,7 @@ const figures: readonly Figure[] = [
   consensusSilent,
   consensusMemory,
   growth,
+  scheduler,
 ]
 const inside = "TROUPE_BENCH_INSIDE"
 
