@@ -3,7 +3,7 @@ import type { RunView } from "../../../src/schema/index.ts"
 import type { Bench, Figure, Measured } from "../figure.ts"
 import { untilLate } from "../figure.ts"
 import { type Mesh, startMesh } from "../mesh.ts"
-import { keepersOf, weigh } from "../processes.ts"
+import { cpuMs, keepersOf, weigh } from "../processes.ts"
 import { spawnFloor, xargsRate } from "../spawn-floor.ts"
 import { eventually, rest } from "../waiting.ts"
 
@@ -27,11 +27,17 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
   const ours: number[] = []
   const floor: number[] = []
   const xargs: number[] = []
+  const nodeCpu: number[] = []
+  const keeperCpu: number[] = []
   const spawners = mesh.nodes.length * 2
   for (let round = 0; round < rounds && (round < 1 || early()); round++) {
     floor.push(await spawnFloor(bench, { count: Math.min(count, 4000), spawners, atOnce: 4 }))
     xargs.push(await xargsRate(bench, Math.min(count, 2000)))
+    const before = cpuOf(mesh)
     ours.push(await jobRate(mesh, count))
+    const used = cpuOf(mesh)
+    nodeCpu.push((used.nodes - before.nodes) / count)
+    keeperCpu.push((used.keepers - before.keepers) / count)
   }
   await rest(calmMs)
   const after = weighAll(mesh)
@@ -41,6 +47,8 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
     { figure: "jobs.rate", unit: "jobs/s", samples: ours, peer },
     { figure: "jobs.xargs", unit: "jobs/s", samples: xargs, peer },
     { figure: "jobs.floor", unit: "jobs/s", samples: floor },
+    { figure: "jobs.cpu.nodes", unit: "ms/job", samples: nodeCpu },
+    { figure: "jobs.cpu.keepers", unit: "ms/job", samples: keeperCpu },
     { figure: "jobs.rss.idle", unit: "MB", samples: idle },
     { figure: "jobs.rss.after", unit: "MB", samples: after, peer: { name: "idle", samples: idle } },
   ]
@@ -49,6 +57,12 @@ async function measure(bench: Bench): Promise<readonly Measured[]> {
 /** Node and keeper with its spawners together, per node. */
 function weighAll(mesh: Mesh): readonly number[] {
   return mesh.nodes.map(({ pid, data }) => weigh([pid, ...keepersOf(data)]).rssMB)
+}
+
+/** Of all nodes together; the keepers' with their spawners, whose forks count too. */
+function cpuOf(mesh: Mesh): { readonly nodes: number; readonly keepers: number } {
+  const keepers = mesh.nodes.flatMap(({ data }) => keepersOf(data))
+  return { nodes: cpuMs(mesh.nodes.map(({ pid }) => pid)), keepers: cpuMs(keepers) }
 }
 
 async function jobRate(mesh: Mesh, count: number): Promise<number> {
