@@ -215,7 +215,12 @@ export class Leadership {
       retiring.has(id) || (id !== replica.memberId && !this.#leases.contacts.get(id)?.answered)
     const ids = readMembers(replica.tables).map((member) => member.id)
     const silent = new Set(ids.filter(isAway))
-    return { avoid: this.#duty.replica.memberId, silent, addressOf: (id) => this.addressOf(id) }
+    return {
+      avoid: this.#duty.replica.memberId,
+      silent,
+      full: this.#leases.full(),
+      addressOf: (id) => this.addressOf(id),
+    }
   }
 
   /** The host of a member as its peers dial it: what `${roles.x.address}` becomes. */

@@ -33,7 +33,7 @@ export interface Contact {
 export interface LeaseHooks {
   /** A member answered and told what it holds. */
   held(member: Member, attempts: readonly AttemptSummary[]): void
-  /** Somebody answers who did not. */
+  /** Somebody answers who did not, or takes work who did not, or the other way round. */
   changed(): void
   /** False while there is something to settle before the member's attempts count again. */
   mayReturn(member: Member): boolean
@@ -77,6 +77,15 @@ export class Leases {
     if (!contact) return
     contact.answered = false
     this.renew(member.id)
+  }
+
+  /** Members that take nothing new by their own word, and why. Its own is in its own answer, too. */
+  full(): ReadonlyMap<number, string> {
+    const full = new Map<number, string>()
+    for (const [id, { facts }] of this.#contacts) {
+      if (facts?.full !== undefined) full.set(id, facts.full)
+    }
+    return full
   }
 
   forget(id: number): void {
@@ -210,7 +219,9 @@ export class Leases {
   ): void {
     const { replica } = this.#duty
     const facts = Facts.safeParse(told.facts).data
+    const isOther = contact.facts?.full !== facts?.full
     contact.facts = facts
+    if (isOther) this.#hooks.changed()
     const vitals = facts?.vitals
     if (!vitals) return
     contact.clockOffsetMs = vitals.at - told.at

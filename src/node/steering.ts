@@ -50,16 +50,10 @@ export class Steering {
 
   /** Who is drained, or says that its disk is full. */
   #loaded(): ReadonlySet<number> {
-    const { context, replica } = this.#duty
-    const loaded = new Set<number>()
-    for (const { id, cordon } of readMembers(replica.tables)) {
-      const full =
-        id === replica.memberId
-          ? context.disk.look(context.parts.host.sample())
-          : this.#leases.contacts.get(id)?.facts?.full
-      if (cordon?.mode === "drain" || full !== undefined) loaded.add(id)
-    }
-    return loaded
+    const full = this.#leases.full()
+    const members = readMembers(this.#duty.replica.tables)
+    const drained = members.filter(({ cordon }) => cordon?.mode === "drain")
+    return new Set([...full.keys(), ...drained.map(({ id }) => id)])
   }
 
   /** One change at a time. */

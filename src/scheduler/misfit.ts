@@ -51,7 +51,7 @@ function because(reason: string): string {
   return reason === "" ? "" : ` (${reason})`
 }
 
-function closed({ member, session, isSilent }: NodeBoard, ask: Ask): Found | undefined {
+function closed({ member, session, isSilent, full }: NodeBoard, ask: Ask): Found | undefined {
   const { cordon, dead } = member!
   if (dead !== undefined) {
     return { rank: ranks.closed, reason: `was declared dead${because(dead.reason)}` }
@@ -60,6 +60,7 @@ function closed({ member, session, isSilent }: NodeBoard, ask: Ask): Found | und
     const what = cordon.mode === "drain" ? "is being drained" : "is cordoned"
     return { rank: ranks.closed, reason: `${what}${because(cordon.reason)}` }
   }
+  if (full !== undefined && !ask.isTied) return { rank: ranks.closed, reason: full }
   if (session?.state === "up" && !isSilent) return undefined
   const reason = session === undefined ? "has not reported yet" : "does not answer"
   return { rank: ranks.session, reason }

@@ -49,6 +49,7 @@ export class NodeBoard {
   readonly #lasting = new Sum()
   // What is no row: given with each question.
   isSilent = false
+  full: string | undefined
   isAvoided = false
   #load: NodeLoad | undefined
 
@@ -94,7 +95,7 @@ export class NodeBoard {
     const { member, session } = this
     if (member === undefined || member.dead !== undefined) return false
     if (session?.state !== "up" || this.isSilent) return false
-    if (member.cordon !== undefined && !ask.isTied) return false
+    if ((member.cordon !== undefined || this.full !== undefined) && !ask.isTied) return false
     return firstUnmet(ask.needs, member) === undefined
   }
 

@@ -114,11 +114,14 @@ export class Nodes {
   }
 
   /** Takes in what is no row. */
-  sync({ facts, silent, avoid }: Partial<PlacementInput>): void {
+  sync({ facts, silent, full, avoid }: Partial<PlacementInput>): void {
     for (const node of this.members()) {
       const isSilent = silent?.has(node.id) === true
-      if (node.setLoad(facts?.get(node.id)) || node.isSilent !== isSilent) {
+      const isFull = full?.get(node.id)
+      const isOther = node.isSilent !== isSilent || node.full !== isFull
+      if (node.setLoad(facts?.get(node.id)) || isOther) {
         node.isSilent = isSilent
+        node.full = isFull
         this.touch(node)
       }
       node.isAvoided = node.id === avoid

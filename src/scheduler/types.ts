@@ -15,6 +15,8 @@ export interface PlacementInput {
   readonly avoid?: number
   /** Members that do not answer the leader now, though their sessions still stand: they get nothing new. */
   readonly silent?: ReadonlySet<number>
+  /** Members that take nothing new by their own word, and why, as a clause that follows their name. */
+  readonly full?: ReadonlyMap<number, string>
   /** Address of a member as the others reach it, for `${roles.x.address}`. */
   readonly addressOf: (member: number) => string
 }
