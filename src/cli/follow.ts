@@ -5,6 +5,8 @@ import type { RunEvent, RunView } from "../schema/index.ts"
 
 /** Views are asked for at most this often: a run of thousands of tasks has many events a second. */
 const viewEveryMs = 150
+/** Where the cluster leaves tasks out of it, since there are many. */
+const largeViewEveryMs = 1000
 
 /** Resolves with the finished run. Rejects with the signal's reason, or when no node answers any more. */
 export async function follow(
@@ -29,7 +31,7 @@ export async function follow(
       // An answer that was under way when the run ended would show the past.
       if (!isOver) onView?.(view)
       if (isOver) return
-      await clock.sleep(viewEveryMs, { signal })
+      await clock.sleep(view.omitted === undefined ? viewEveryMs : largeViewEveryMs, { signal })
     }
     asking = undefined
   }

@@ -79,6 +79,19 @@ function section(title: string | undefined, fields: readonly Field[]): string[] 
   return title === undefined ? lines : [`${title}:`, ...lines]
 }
 
+/** `--print-plan` of a job: its command, and where its members would go. */
+export function jobPlanText(
+  plan: PlanView,
+  options: { width: number | undefined; paint: Paint },
+): string {
+  const command = plan.placements[0]?.command ?? []
+  const fields = section(undefined, [
+    ["Run ID", plan.label],
+    ["Command", command.map(quoted).join(" ")],
+  ])
+  return [...fields, "", ...placementSection(plan.placements, options)].join("\n")
+}
+
 function placementSection(
   placements: readonly PlacementView[],
   options: { width: number | undefined; paint: Paint },

@@ -1,15 +1,24 @@
 /** The command tree. Only names, flags and help stand here; what a command does is loaded when it is called. */
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { Command, CommanderError, Option } from "commander"
 import { build, fieldNames, noteOf, readCliEnvironment } from "../config/index.ts"
 import { createClock } from "../platform/index.ts"
-import { parseDuration } from "./duration.ts"
 import { exitCodes } from "./exit.ts"
 import { describeFailure, exitCodeOf } from "./failure.ts"
-import { formats } from "./output.ts"
+import { addExplain, addJob, addRetries } from "./job-words.ts"
+import {
+  type Action,
+  collect,
+  count,
+  type Does,
+  duration,
+  durationOption,
+  reasonOption,
+  truth,
+  withOutput,
+  withRemote,
+} from "./options.ts"
 import type { Session } from "./session.ts"
 import { createTerminal } from "./terminal.ts"
-
-type Action<Args extends unknown[]> = (session: Session, ...args: Args) => Promise<number>
 
 /** How an action hands its exit code out of the parser. */
 interface Outcome {
@@ -74,7 +83,9 @@ function createProgram(outcome: Outcome): Command {
   }
   addNode(program, does)
   addRun(program, does)
+  addJob(program, does)
   addRuns(program, does)
+  addExplain(program, does)
   addCluster(program, does)
   addBundle(program, does)
   withOutput(program.command("version"))
@@ -93,10 +104,6 @@ function createProgram(outcome: Outcome): Command {
     )
   return program
 }
-
-type Does = <Args extends unknown[]>(
-  load: () => Promise<Action<Args>>,
-) => (...args: [...Args, Command]) => Promise<void>
 
 function addNode(program: Command, does: Does): void {
   const node = program.command("node").description("this machine's node")
@@ -170,7 +177,10 @@ function addRuns(program: Command, does: Does): void {
     .option("--limit <count>", "at most so many", count, 50)
     .option("-q, --quiet", "ids only")
   withRemote(withOutput(list)).action(does(async () => (await import("./commands/runs.ts")).list))
-  const show = runs.command("show").description("show one run and its tasks")
+  const show = runs
+    .command("show")
+    .description("show one run and its tasks")
+    .option("--all", "every task, however many there are")
   withRemote(withOutput(show.argument("<run>", "id or label"))).action(
     does(async () => (await import("./commands/runs.ts")).show),
   )
@@ -188,6 +198,7 @@ function addRuns(program: Command, does: Does): void {
   withRemote(withOutput(cancel)).action(
     does(async () => (await import("./commands/runs.ts")).cancel),
   )
+  addRetries(runs, does)
   for (const [name, description] of [
     ["pin", "keep a run and its bundle until it is unpinned"],
     ["unpin", "let retention decide about a run again"],
@@ -330,53 +341,9 @@ function addBundle(program: Command, does: Does): void {
   withOutput(info).action(does(async () => (await import("./commands/bundle.ts")).info))
 }
 
-function withOutput(command: Command): Command {
-  return command.option("-o, --output <form>", `${formats.join(", ")} (also TROUPE_OUTPUT)`)
-}
-
-function withRemote(command: Command): Command {
-  return command.option(
-    "--api <url>",
-    "a node's API; several with commas are tried in turn (also TROUPE_API; default: http://127.0.0.1:8770)",
-  )
-}
-
 function createSession(program: Command): Session {
   const environment = readCliEnvironment()
   const { color } = program.opts<{ color: boolean }>()
   const terminal = createTerminal(environment, { colour: color })
   return { terminal, environment, clock: createClock(), sources: new Map() }
-}
-
-function durationOption(help: string, fallback: string): Option {
-  const option = new Option("--timeout <duration>", help).argParser(duration)
-  return option.default(duration(fallback), fallback)
-}
-
-function reasonOption(): Option {
-  return new Option("--reason <text>", "why, for whoever asks").default("")
-}
-
-function duration(text: string): number {
-  const ms = parseDuration(text)
-  if (ms === undefined || ms <= 0) {
-    throw new InvalidArgumentError("write a duration like 90s, 5m or 1h30m.")
-  }
-  return ms
-}
-
-function count(text: string): number {
-  const value = Number(text)
-  if (/^[1-9][0-9]{0,5}$/.test(text)) return value
-  throw new InvalidArgumentError("write a whole number of at least 1.")
-}
-
-function truth(text: string): boolean {
-  if (text === "true" || text === "1") return true
-  if (text === "false" || text === "0") return false
-  throw new InvalidArgumentError("write true or false.")
-}
-
-function collect(text: string, before: readonly string[]): readonly string[] {
-  return [...before, text]
 }

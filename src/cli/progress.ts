@@ -1,5 +1,5 @@
 /** A run's view as lines: redrawn in place on a terminal, or one line a change elsewhere. */
-import type { Phase, RunEvent, RunView } from "../schema/index.ts"
+import type { GroupView, Phase, RunEvent, RunView } from "../schema/index.ts"
 import { formatDuration } from "./duration.ts"
 import type { Colour, Paint } from "./terminal.ts"
 import { pad, safeLine, textWidth, truncate } from "./width.ts"
@@ -148,6 +148,25 @@ export function taskWords(task: TaskView): string {
   }
   return waitWords[task.state]
 }
+
+/** `180 pending, 4 active, 16 succeeded`: what there is of each. */
+export function countsText(group: GroupView): string {
+  const parts = standings.flatMap((word) => (group[word] === 0 ? [] : [`${group[word]} ${word}`]))
+  return parts.join(", ").replace("timed_out", "timed out")
+}
+
+const standings = [
+  "blocked",
+  "pending",
+  "active",
+  "stopping",
+  "succeeded",
+  "failed",
+  "timed_out",
+  "lost",
+  "cancelled",
+  "skipped",
+] as const
 
 /** Builtin work is worth a line while it runs and when it fails. */
 function isNotable(task: TaskView): boolean {

@@ -4,4 +4,5 @@ export { type CompileContext, type Compiled, compileManifest, manifestPhases } f
 export { compileJob, type JobContext, unknownNode } from "./job.ts"
 export { manifestBaseline, manifestFiles, type ParsedManifest, parseManifest } from "./manifest.ts"
 export { resolvedYaml } from "./resolved.ts"
+export { parseSize } from "./size.ts"
 export type { ManifestSpec, RoleSpec } from "./spec.ts"

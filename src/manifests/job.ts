@@ -88,7 +88,7 @@ function jobGroup(job: SubmitJob, context: JobContext): TaskGroup {
 
 /** The command is the user's, as a shell has handed it over: `${…}` in it is text. */
 function literal(text: string): string {
-  return text.replaceAll("${", "$${")
+  return text.replaceAll("${", () => "$${")
 }
 
 function needsOf({ needs, limits }: SubmitJob, { entryNode }: JobContext): Needs {

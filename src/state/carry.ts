@@ -13,8 +13,7 @@ export function carryOver(
   const origin = readPlan(view, run)
   if (origin === undefined) return undefined
   // What an earlier retry has carried is carried anew, or run.
-  const groupsOfPlan = origin.groups.map(({ carried: _, ...group }): TaskGroup => group)
-  const plan: Plan = { ...origin, groups: groupsOfPlan }
+  const plan: Plan = { ...origin, groups: origin.groups.map(withoutCarried) }
   if (how === "rerun") return { plan, kept: [] }
   const succeeded = new Map<string, Task[]>()
   for (const task of readTasks(view, run)) {
@@ -37,6 +36,11 @@ export function carryOver(
     return { ...group, carried: rangesOf(plain.map(({ index }) => index)) }
   })
   return { plan: { ...plan, groups }, kept }
+}
+
+function withoutCarried(group: TaskGroup): TaskGroup {
+  const { carried: _, ...rest } = group
+  return rest
 }
 
 /** Roles that end by themselves, and what collects their output where all of it is there. A role of which the output

@@ -6,9 +6,10 @@ import { bringHome, type Home } from "../bring-home.ts"
 import { writeDryRun } from "../dry-run.ts"
 import { connect } from "../connect.ts"
 import { exitCodes, verdictExit } from "../exit.ts"
-import { describeFailure, UsageError } from "../failure.ts"
+import { UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
-import { askDetachOrCancel, onInterrupt } from "../interrupt.ts"
+import { onInterrupt } from "../interrupt.ts"
+import { Left, stopOrLeave, tellHowToFollow } from "../leaving.ts"
 import { type ManifestInput, readManifest } from "../manifest-input.ts"
 import { printOne, runValue } from "../output.ts"
 import { planText } from "../plan-text.ts"
@@ -89,15 +90,6 @@ interface Performance {
   readonly options: RunOptions
 }
 
-/** Why following stopped before the run did. */
-class Left extends Error {
-  readonly how: "detached" | "before-accepted"
-  constructor(how: "detached" | "before-accepted") {
-    super(how)
-    this.how = how
-  }
-}
-
 async function perform(session: Session, work: Performance): Promise<number> {
   const { client, input, submission, interrupted, options } = work
   const { terminal } = session
@@ -105,7 +97,11 @@ async function perform(session: Session, work: Performance): Promise<number> {
   let reporter: Reporter | undefined
   const letGo = onInterrupt((signal) => {
     if (accepted === undefined) interrupted.abort(new Left("before-accepted"))
-    else void stopOrLeave(session, { client, run: accepted, reporter, signal, interrupted })
+    else {
+      const screen = reporter ?? terminal
+      const notice = "cancelling; its logs still come home"
+      void stopOrLeave(session, { client, run: accepted, screen, signal, interrupted, notice })
+    }
   })
   try {
     const key = options.key ?? `cli-${randomUUID()}`
@@ -148,39 +144,6 @@ async function perform(session: Session, work: Performance): Promise<number> {
     return exitCodes.cancelled
   } finally {
     letGo()
-  }
-}
-
-/** The first Ctrl-C of an accepted run. */
-async function stopOrLeave(
-  session: Session,
-  what: {
-    client: Client
-    run: RunView
-    reporter: Reporter | undefined
-    signal: "SIGINT" | "SIGTERM"
-    interrupted: AbortController
-  },
-): Promise<void> {
-  const { client, run: view, reporter, signal, interrupted } = what
-  const { terminal } = session
-  reporter?.pause()
-  const isAsked = signal === "SIGINT" && terminal.interactive
-  const choice = isAsked ? await askDetachOrCancel(session) : "cancel"
-  if (choice === "detach") {
-    interrupted.abort(new Left("detached"))
-    return
-  }
-  reporter?.resume()
-  const notice = "cancelling; its logs still come home (Ctrl-C once more leaves at once)"
-  if (reporter) reporter.tell(notice)
-  else terminal.tell(notice)
-  try {
-    await client.cancelRun(view.id, { reason: signal === "SIGINT" ? "by Ctrl-C" : "by SIGTERM" })
-  } catch (error) {
-    // Following goes on: the run itself tells how it ends.
-    const context = { paint: terminal.paintError, debug: false, sources: session.sources }
-    terminal.tell(describeFailure(error, context))
   }
 }
 
@@ -239,12 +202,6 @@ async function detached(session: Session, view: RunView, options: RunOptions): P
     text,
   })
   return exitCodes.ok
-}
-
-function tellHowToFollow({ terminal }: Session, view: RunView): void {
-  terminal.tell(
-    `the run goes on: troupe runs wait ${view.id}, troupe logs -f ${view.id}, troupe runs cancel ${view.id}`,
-  )
 }
 
 function tellNext({ terminal }: Session, view: RunView, home: Home): void {

@@ -7,7 +7,7 @@ import { exitCodes, verdictExit } from "../exit.ts"
 import { UsageError } from "../failure.ts"
 import { follow } from "../follow.ts"
 import { type Format, printList, printOne, runValue } from "../output.ts"
-import { isRole, taskWords } from "../progress.ts"
+import { countsText, isRole, taskWords } from "../progress.ts"
 import { formatOf, type Session } from "../session.ts"
 import { type Column, renderTable } from "../table.ts"
 import type { Colour, Paint } from "../terminal.ts"
@@ -50,10 +50,15 @@ export async function list(
   return exitCodes.ok
 }
 
-export async function show(session: Session, run: string, options: Options): Promise<number> {
+export async function show(
+  session: Session,
+  run: string,
+  options: Options & { all?: true },
+): Promise<number> {
   const format = formatOf(session, options.output)
   const client = connect(session, options)
-  await printRun(session, format, await client.getRun(run))
+  const tasks = options.all === true ? "all" : undefined
+  await printRun(session, format, await client.getRun(run, { tasks }))
   return exitCodes.ok
 }
 
@@ -166,6 +171,13 @@ function runText(view: RunView, options: { width: number | undefined; paint: Pai
     const copies = holders.length === 1 ? "1 copy" : `${holders.length} copies`
     lines.push(["bundle", `${files} files, ${formatBytes(bytes)}, ${copies}, sha256:${digest}`])
   }
+  if (view.origin !== undefined) {
+    const what = view.origin.how === "failed" ? "what did not succeed of" : "all of"
+    lines.push(["again", `${what} ${view.origin.run}`])
+  }
+  for (const group of (view.groups ?? []).filter(({ count }) => count > 1)) {
+    lines.push([group.name, `${group.count} members: ${countsText(group)}`])
+  }
   const tasks = [...view.tasks].toSorted((a, b) => Number(isRole(b)) - Number(isRole(a)))
   const table = renderTable(
     tasks,
@@ -177,5 +189,7 @@ function runText(view: RunView, options: { width: number | undefined; paint: Pai
     ],
     { width, bold: (text) => paint("bold", text) },
   )
-  return [...lines.map(([name, value]) => `${name.padEnd(9)} ${value}`), "", ...table].join("\n")
+  const head = lines.map(([name, value]) => `${name.padEnd(9)} ${value}`)
+  const more = view.omitted === undefined ? [] : [`… and ${view.omitted} more; all with --all`]
+  return [...head, "", ...table, ...more].join("\n")
 }
