@@ -1,11 +1,12 @@
 /** `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--trace]`: K worlds from seed S on; exit 1 when one breaks. */
 import { parseArgs } from "node:util"
-import { runAsProcess, seedRange, wholeNumber } from "../../support/command-line.ts"
+import { runAsProcess, seedRange, UsageError, wholeNumber } from "../../support/command-line.ts"
+import { faultKinds } from "./faults.ts"
 import { runEngine } from "./run.ts"
 
-const usage = `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--trace] [--verbose] [--keep-going]
+const usage = `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--faults KIND,…] [--trace] [--verbose] [--keep-going]
   K worlds (100) from seed S (1) on: plans of every shape, hosts that crash, sleep and lose each other
-  a failure shows L lines of log (80)
+  a failure shows L lines of log (80); faults: ${faultKinds.join(", ")}
   exit 0: all hold; 1: one breaks, or nothing was tried; 2: wrong arguments`
 
 type Counts = Record<string, number>
@@ -28,6 +29,7 @@ await runAsProcess(usage, async (args) => {
       seed: { type: "string", default: "1" },
       seeds: { type: "string", default: "100" },
       lines: { type: "string", default: "80" },
+      faults: { type: "string" },
       trace: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
       "keep-going": { type: "boolean", default: false },
@@ -35,16 +37,30 @@ await runAsProcess(usage, async (args) => {
   })
   const { first, count } = seedRange(values)
   const lines = wholeNumber("lines", values.lines, { min: 0 })
+  const kinds = values.faults?.split(",").map((name) => {
+    const kind = faultKinds.find((one) => one === name)
+    if (!kind) throw new UsageError(`no such fault: ${name}`)
+    return kind
+  })
   const faults: Counts = {}
   const verdicts: Counts = {}
   const outcomes: Counts = {}
-  const sums: Counts = { runs: 0, starts: 0, attempts: 0, overlaps: 0, crowded: 0, checks: 0 }
+  const sums: Counts = {
+    runs: 0,
+    starts: 0,
+    attempts: 0,
+    overlaps: 0,
+    buried: 0,
+    crowded: 0,
+    checks: 0,
+  }
   let failed = 0
   let tried = 0
   for (let seed = first; seed < first + count; seed++) {
     const result = await runEngine({
       seed,
       lines,
+      ...(kinds && { kinds }),
       ...(values.trace && { onLine: (line: string) => console.log(line) }),
     })
     tried++
@@ -54,11 +70,12 @@ await runAsProcess(usage, async (args) => {
     add(faults, result.faults)
     add(verdicts, Object.entries(result.verdicts))
     add(outcomes, Object.entries(result.outcomes))
-    const { runs, starts, attempts, overlaps, crowded, checks } = result
-    add(sums, Object.entries({ runs, starts, attempts, overlaps, crowded, checks }))
+    const { runs, starts, attempts, overlaps, buried, crowded, checks } = result
+    add(sums, Object.entries({ runs, starts, attempts, overlaps, buried, crowded, checks }))
     if (result.failure === undefined) continue
     console.error(result.failure)
-    console.error(`again: node test/sim/engine/main.ts --seed ${seed} --seeds 1 --trace`)
+    const same = values.faults === undefined ? "" : ` --faults ${values.faults}`
+    console.error(`again: node test/sim/engine/main.ts --seed ${seed} --seeds 1${same} --trace`)
     failed++
     if (!values["keep-going"]) break
   }

@@ -15,6 +15,8 @@ import { Users } from "./users.ts"
 
 export interface EngineOptions {
   readonly seed: number
+  /** Nothing else goes wrong; by dice unless given. */
+  readonly kinds?: readonly FaultKind[]
   /** Lines of log that a failure shows. */
   readonly lines?: number
   readonly onLine?: (line: string) => void
@@ -27,6 +29,7 @@ export interface EngineResult extends Truth {
   readonly faults: ReadonlyMap<FaultKind | "dead", number>
   readonly starts: number
   readonly overlaps: number
+  readonly buried: number
   readonly crowded: number
   readonly checks: number
   readonly virtualMs: number
@@ -60,7 +63,7 @@ class Engine {
   #truth: Truth = { runs: 0, attempts: 0, verdicts: {}, outcomes: {} }
   #checks = 0
 
-  constructor({ seed, onLine }: EngineOptions) {
+  constructor({ seed, onLine, kinds }: EngineOptions) {
     this.#seed = seed
     const dice = new SeededRandom(seed)
     const ledger: { take?: Ledger["take"] } = {}
@@ -84,13 +87,13 @@ class Engine {
       this.world.add(this.#machine(number, { dice, isSlow }))
     }
     this.#users = new Users(this.world)
-    const kinds = dice.chance(0.3)
+    const drawn = dice.chance(0.3)
       ? [dice.pick(faultKinds), dice.pick(faultKinds)]
       : faultKinds.filter(() => dice.chance(0.6))
     this.#faults = new Faults(
       { world: this.world, ledger: this.#ledger },
       {
-        kinds: kinds.length > 0 ? kinds : faultKinds,
+        kinds: kinds ?? (drawn.length > 0 ? drawn : faultKinds),
         everyMs: dice.pick([400, 1500, 4000]),
         atOnce: dice.between(1, size),
         sleepMaxMs: dice.pick([10_000, 40_000, 90_000]),
@@ -123,6 +126,7 @@ class Engine {
       faults: this.#faults.counts,
       starts: this.#ledger.starts,
       overlaps: this.#ledger.overlaps,
+      buried: this.#ledger.buried,
       crowded: this.#ledger.crowded,
       checks: this.#checks,
       virtualMs: this.world.clock.boottime(),
@@ -173,6 +177,7 @@ class Engine {
     if (!newest || newest.rows.size === 0) return
     this.#checks++
     checkRows(newest.rows)
+    this.#ledger.judge()
   }
 
   async #calm(): Promise<void> {
@@ -192,6 +197,7 @@ class Engine {
         world.machines.every(({ keeper }) => keeper.list().length === 0)
       if (isOver) {
         sameTables(world, leader)
+        this.#ledger.judge(true)
         const { rows } = leader.replicated!
         this.#truth = checkTruth(this.#ledger, rows, this.#users.submissions)
         return

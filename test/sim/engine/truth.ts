@@ -1,7 +1,8 @@
 /** When everything is over: what the tables say of each attempt against what its process really did. */
 import type { Attempt, Task } from "../../../src/schema/index.ts"
 import { InvariantError } from "../cluster/watch.ts"
-import { type Ledger, nameOf, type Process } from "./ledger.ts"
+import type { Ledger } from "./ledger.ts"
+import { nameOf, type Process } from "./processes.ts"
 import { describe, type RunRows, runsIn } from "./rows.ts"
 import type { Submission } from "./users.ts"
 
