@@ -32,6 +32,8 @@ export class LogDriver {
   #written: HardState
   /** Each batch that is not durable yet, oldest first. */
   readonly #pending: { readonly at: number; readonly ticks: number }[] = []
+  /** When a batch became durable last. */
+  #doneTicks = 0
 
   constructor(input: LogDriverInput) {
     this.#input = input
@@ -39,9 +41,13 @@ export class LogDriver {
     this.#written = this.#hardState
   }
 
+  /** Nothing becomes durable though something waits. A batch that waits for slow ones before it is not held up by a disk
+   *  that hangs. */
   isStalled(): boolean {
     const [oldest] = this.#pending
-    return oldest !== undefined && this.#input.ticks() - oldest.ticks > this.#input.stallTicks()
+    if (oldest === undefined) return false
+    const since = Math.max(oldest.ticks, this.#doneTicks)
+    return this.#input.ticks() - since > this.#input.stallTicks()
   }
 
   /** Batches that are not durable yet, and for how long the oldest one has waited. */
@@ -90,6 +96,7 @@ export class LogDriver {
     this.#pending.push({ at, ticks: this.#input.ticks() })
     await this.#input.log.append({ hardState, entries, snapshot: snapshot?.meta })
     this.#pending.shift()
+    this.#doneTicks = this.#input.ticks()
     const now = clock.boottime()
     this.#input.appended(now, now - at)
   }
