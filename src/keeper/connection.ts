@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net"
 import type { Clock } from "../platform/index.ts"
 import { TroupeError, type AnyTroupeError } from "../schema/index.ts"
 import type { KeeperAttempt } from "../wire/index.ts"
+import { sendTogether } from "./sending.ts"
 import {
   decodeReply,
   encodeRequest,
@@ -104,7 +105,7 @@ export class Connection {
           reject(error)
         },
       })
-      this.#socket.write(frame)
+      sendTogether(this.#socket, frame)
     })
     if (reply.kind === "refusal") throw refusalError(reply.code, reply.message, reply.details)
     if (reply.kind !== kind) throw keeperError(`the keeper answered ${request.op} by ${reply.kind}`)

@@ -13,6 +13,7 @@ import {
   type Reply,
   type Request,
 } from "./protocol.ts"
+import { sendTogether } from "./sending.ts"
 import type { Supervisor } from "./supervisor.ts"
 
 export interface ServerParts {
@@ -72,7 +73,7 @@ export class KeeperServer {
       socket.destroy()
       return
     }
-    socket.write(frame)
+    sendTogether(socket, frame)
   }
 
   #welcome(socket: Socket): void {

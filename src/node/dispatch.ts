@@ -1,5 +1,5 @@
 /** Starts and stops: what the tables want of the nodes, sent to them until they hold it. */
-import type { Member, PeerRef, Plan, Task } from "../schema/index.ts"
+import type { Attempt, Ending, Member, PeerRef, Plan, Task } from "../schema/index.ts"
 import type { Scheduler } from "../scheduler/index.ts"
 import {
   readMembers,
@@ -9,19 +9,26 @@ import {
   readTask,
   type TaskRef,
 } from "../state/index.ts"
-import type { AttemptRef, AttemptSummary, JobRequest } from "../wire/index.ts"
+import type { AttemptRef, AttemptSummary, JobAnswer, JobRequest } from "../wire/index.ts"
 import { type Duty, proposeSoftly } from "./duty.ts"
 import { groupOf, liveAttempt } from "./launch.ts"
 import { parseTaskName } from "./orders.ts"
 import { startOrder } from "./start-order.ts"
+import { Starts } from "./starts.ts"
+
+/** Answers in a row, a second apart. */
+const absentRounds = 3
 
 export class Dispatch {
   readonly #duty: Duty
   readonly #scheduler: Scheduler
-  readonly #starting = new Set<string>()
+  readonly #starts: Starts
+  /** By member: attempts that its last answers did not name though they had been started there, and how many answers. */
+  readonly #absent = new Map<number, ReadonlyMap<string, number>>()
 
   constructor(duty: Duty, scheduler: Scheduler) {
     this.#duty = duty
+    this.#starts = new Starts(duty)
     this.#scheduler = scheduler
   }
 
@@ -49,19 +56,30 @@ export class Dispatch {
     }
     if (forget.all.length > 0) this.#sendForget(member, forget.all, { files: true })
     if (forget.streams.length > 0) this.#sendForget(member, forget.streams, { files: false })
+    const absent = new Map<string, number>()
     for (const ref of this.#scheduler.attemptsOn(member.id)) {
       const task = readTask(this.#duty.replica.tables, ref)
       const live = task && liveAttempt(task)
-      if (
-        !task ||
-        !live ||
-        live.state === "ended" ||
-        seen.has(`${ref.run}/${task.name}/${live.fence}`)
-      ) {
-        continue
-      }
-      this.startAttempt(ref)
+      if (!task || !live || seen.has(`${ref.run}/${task.name}/${live.fence}`)) continue
+      if (task.state === "stopping") this.stopAttempt(ref, "stopping")
+      else if (live.state === "assigned") this.startAttempt(ref)
+      else this.#missing(task, { member, absent })
     }
+    this.#absent.set(member.id, absent)
+  }
+
+  /** It ran there, and its node knows nothing of it. An answer may be older than the report of a start; several in a row
+   *  are not: then the node has lost it. */
+  #missing(
+    task: Task,
+    { member, absent }: { readonly member: Member; readonly absent: Map<string, number> },
+  ): void {
+    const key = `${task.run}/${task.name}/${liveAttempt(task)!.fence}`
+    const rounds = (this.#absent.get(member.id)?.get(key) ?? 0) + 1
+    absent.set(key, rounds)
+    if (rounds < absentRounds) return
+    const reason = `${member.name} has no trace of it any more`
+    this.#endFor(task, { outcome: "unknown", reason, stopped: false })
   }
 
   /** What becomes of an attempt that has ended: held while something may still collect its files; then all of it goes
@@ -78,56 +96,26 @@ export class Dispatch {
   }
 
   startAttempt(ref: TaskRef): void {
-    const task = readTask(this.#duty.replica.tables, ref)
+    const { tables } = this.#duty.replica
+    const task = readTask(tables, ref)
     const attempt = task && liveAttempt(task)
     if (!task || !attempt || attempt.state !== "assigned") return
-    const key = `${ref.run}/${task.name}/${attempt.fence}`
-    if (this.#starting.has(key)) return
-    this.#starting.add(key)
-    void this.#sendStart(task).finally(() => this.#starting.delete(key))
-  }
-
-  async #sendStart(task: Task): Promise<void> {
-    const attempt = liveAttempt(task)!
-    const { tables } = this.#duty.replica
+    const start = { run: ref.run, task: task.name, fence: attempt.fence, attempt: attempt.n }
+    if (this.#starts.isUnderWay(start)) return
     const member = readMembers(tables).find((one) => one.id === attempt.node)
     const session = readSession(tables, attempt.node)
     if (!member || session?.state !== "up") return
-    const order = startOrder(tables, task)
-    if ("problem" in order) {
-      this.#failToStart(task, order.problem)
-      return
-    }
-    const { clock, logger } = this.#duty.context.parts
-    const signal = AbortSignal.any([this.#duty.signal, clock.timeoutSignal(600_000, "a start")])
-    const request: JobRequest = {
-      type: "start",
-      clusterId: this.#duty.context.identity()!.clusterId,
-      term: this.#duty.term,
-      lease: session.lease,
-      fence: attempt.fence,
-      run: task.run,
-      task: task.name,
-      attempt: attempt.n,
-      launch: order,
-    }
-    try {
-      const answer = await this.#duty.context.job(member, request, { signal })
-      if (answer.type === "refused") {
-        logger.info("a start was refused", {
-          node: member.name,
-          task: task.name,
-          reason: answer.reason,
-        })
-      }
-    } catch (error) {
-      // Sent again after the next lease that the node answers.
-      if (!this.#duty.signal.aborted)
-        logger.info("a start was not heard", { node: member.name, error: String(error) })
-    }
+    const launch = startOrder(tables, task, member)
+    if ("problem" in launch) this.#failToStart(task, launch.problem)
+    else this.#starts.add({ member, lease: session.lease, start: { ...start, launch } })
   }
 
   #failToStart(task: Task, reason: string): void {
+    this.#endFor(task, { outcome: "not_started", reason, stopped: false })
+  }
+
+  /** The end of the live attempt, where its node has none to tell. */
+  #endFor(task: Task, ending: Ending): void {
     const attempt = liveAttempt(task)!
     const at = this.#duty.context.parts.clock.now()
     proposeSoftly(this.#duty, {
@@ -141,7 +129,7 @@ export class Dispatch {
           fence: attempt.fence,
           state: "ended",
           at,
-          ending: { outcome: "not_started", reason, stopped: false },
+          ending,
           outputs: [],
         },
       ],
@@ -156,17 +144,31 @@ export class Dispatch {
     const member = readMembers(tables).find((one) => one.id === attempt.node)
     const plan = readPlan(tables, ref.run)
     const graceMs = (plan && groupOf(plan, ref.group)?.graceMs) ?? 5000
-    if (member)
-      this.#sendStop(member, { ...attempt, run: ref.run, task: task.name }, { graceMs, reason })
+    if (!member) return
+    const target = { ...attempt, run: ref.run, task: task.name }
+    this.#sendStop(member, target, { graceMs, reason }, () => this.#neverCame(ref, attempt))
+  }
+
+  /** Its node had nothing to stop, and takes no Start of this fence any more: nobody else can tell of its end. */
+  #neverCame(ref: TaskRef, { fence, state }: Attempt): void {
+    const task = readTask(this.#duty.replica.tables, ref)
+    if (!task || liveAttempt(task)?.fence !== fence || task.state !== "stopping") return
+    const isNew = state === "assigned"
+    const reason = isNew ? "stopped before it was started" : "its node has no trace of it any more"
+    this.#endFor(task, { outcome: isNew ? "not_started" : "unknown", reason, stopped: true })
   }
 
   #sendStop(
     member: PeerRef,
     attempt: { run: string; task: string; fence: number },
     how: { graceMs: number; reason: string },
+    neverCame?: () => void,
   ): void {
     const { run, task, fence } = attempt
-    this.#send(member, { type: "stop", ...this.#order(), run, task, fence, ...how })
+    const request = { type: "stop", ...this.#order(), run, task, fence, ...how } as const
+    this.#send(member, request, (answer) => {
+      if (answer.type === "stop" && !answer.known) neverCame?.()
+    })
   }
 
   #sendForget(
@@ -182,13 +184,13 @@ export class Dispatch {
   }
 
   /** Orders that are sent again by the next lease when they are lost. */
-  #send(member: PeerRef, request: JobRequest): void {
+  #send(member: PeerRef, request: JobRequest, heard?: (answer: JobAnswer) => void): void {
     const { clock, logger } = this.#duty.context.parts
     const signal = AbortSignal.any([
       this.#duty.signal,
       clock.timeoutSignal(this.#duty.context.options.timing.requestMs, "an order"),
     ])
-    this.#duty.context.job(member, request, { signal }).catch((error: unknown) => {
+    this.#duty.context.job(member, request, { signal }).then(heard, (error: unknown) => {
       if (!this.#duty.signal.aborted)
         logger.debug("an order was not heard", { error: String(error) })
     })

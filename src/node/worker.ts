@@ -87,6 +87,8 @@ export class Worker {
         return await this.#onLease(from, request)
       case "start":
         return await this.#onStart(request)
+      case "starts":
+        return await this.#onStarts(request)
       case "stop":
         return await this.#onStop(request)
       case "forget":
@@ -167,6 +169,18 @@ export class Worker {
     }
   }
 
+  async #onStarts({ starts, ...shared }: Order<"starts">): Promise<JobAnswer> {
+    const problem = this.#refusal(shared)
+    if (problem) return this.#refuse(problem)
+    const answers = await Promise.all(
+      starts.map(async (one) => await this.#onStart({ ...shared, ...one, type: "start" })),
+    )
+    const refused = answers.flatMap((answer, place) =>
+      answer.type === "refused" ? { place, reason: answer.reason } : [],
+    )
+    return { type: "starts", refused }
+  }
+
   /** Why there is no right to hold this attempt now, if there is none. */
   #leaseProblem(request: Order<"start">): string | undefined {
     const lease = this.#lease
@@ -221,7 +235,8 @@ export class Worker {
     if (this.#builtins.end(request, request.reason)) return { type: "stop", known: true }
     const { keeper } = this.#context.parts
     const known = (await keeper.list()).some((one) => keyOf(one) === keyOf(request))
-    if (known) await keeper.end(request)
+    // One that never came: its Start, should it come yet, is refused from now on.
+    await keeper.end(request)
     return { type: "stop", known }
   }
 

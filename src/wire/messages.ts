@@ -33,6 +33,8 @@ export const tailStreamsMax = 1024
 const tailPointsMax = 8192
 /** Reports of one message; a worker with more sends several. */
 export const reportItemsMax = 512
+/** Starts of one message. */
+export const startItemsMax = 64
 /** Attempts that a lease answer may name. */
 const attemptsMax = 65_536
 const membersMax = 1024
@@ -255,6 +257,14 @@ export type JobRequest =
       /** What to launch: the node's own shape. */
       readonly launch: unknown
     }
+  /** Several starts under one lease: only to members that understand version 3. */
+  | {
+      readonly type: "starts"
+      readonly clusterId: string
+      readonly term: number
+      readonly lease: number
+      readonly starts: readonly OneStart[]
+    }
   | {
       readonly type: "stop"
       readonly clusterId: string
@@ -303,6 +313,15 @@ export type JobRequest =
       readonly waitMs: number
     }
 
+/** As the fields of `start`. */
+export interface OneStart {
+  readonly run: string
+  readonly task: string
+  readonly fence: number
+  readonly attempt: number
+  readonly launch: unknown
+}
+
 /** One stream of one attempt, and from where. */
 export interface TailStream {
   readonly task: string
@@ -335,6 +354,11 @@ export type JobAnswer =
       readonly at?: number | undefined
     }
   | { readonly type: "start"; readonly attempt: AttemptSummary }
+  /** Of several starts those that were not obeyed, by their place. */
+  | {
+      readonly type: "starts"
+      readonly refused: readonly { readonly place: number; readonly reason: string }[]
+    }
   /** `known` false: no such attempt here. */
   | { readonly type: "stop"; readonly known: boolean }
   | { readonly type: "forget" }
@@ -421,6 +445,14 @@ export const jobRequest: MessageCodec<JobRequest> = messages<JobRequest>(
       max: uint,
       waitMs: uint,
     }),
+    starts: struct({
+      ...order,
+      lease: uint,
+      starts: list(
+        struct({ ...attemptFields, attempt: uint, launch: json(1024 * 1024) }),
+        startItemsMax,
+      ),
+    }),
   }),
 )
 
@@ -441,5 +473,8 @@ export const jobAnswer: MessageCodec<JobAnswer> = messages<JobAnswer>(
     report: struct({ accepted: array(uint, reportItemsMax) }),
     readLog: struct({ data: bytes(logBytesMax), size: uint, ended: bool }),
     tail: struct({ at: fields.time, pieces: list(tailPiece, tailStreamsMax) }),
+    starts: struct({
+      refused: list(struct({ place: uint, reason: fields.sentence }), startItemsMax),
+    }),
   }),
 )
