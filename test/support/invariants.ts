@@ -6,6 +6,7 @@ import {
   type AppliedEntry,
   type Command,
   edgeState,
+  liveAttempt,
   parseKey,
   planKey,
   readGroup,
@@ -23,7 +24,7 @@ import {
 function named(entry: AppliedEntry): ReadonlySet<string> {
   const { command } = entry
   const runs: readonly string[] =
-    command.type === "submit"
+    command.type === "submit" || command.type === "retry"
       ? command.items.map((_, place) => runId(entry.index, place))
       : command.items.flatMap((item) => runOf(item))
   return new Set(runs)
@@ -45,11 +46,12 @@ export function touchesOnlyNamed(entry: AppliedEntry, applied: Applied): void {
     if (parsed && "run" in parsed) expect(runs, key).toContain(parsed.run)
     if (parsed?.table === "task") expect(runs, key).toContain(parsed.task.run)
     if (parsed?.table === "key" || parsed?.table === "label")
-      expect(entry.command.type).toBe("submit")
+      expect(["submit", "retry"]).toContain(entry.command.type)
     if (parsed?.table === "member") {
-      expect(["genesis", "admit", "declare", "role"]).toContain(entry.command.type)
+      const words = ["genesis", "admit", "declare", "role", "cordon", "dead", "session"]
+      expect(words).toContain(entry.command.type)
     }
-    if (parsed?.table === "session") expect(entry.command.type).toBe("session")
+    if (parsed?.table === "session") expect(["session", "dead"]).toContain(entry.command.type)
     if (value !== undefined) expect(JSON.parse(JSON.stringify(value))).toEqual(value)
   }
 }
@@ -104,11 +106,23 @@ export function addsUp(tables: Tables, run: string): void {
     const has = (test: (task: Task) => boolean): number => members.filter(test).length
     expect({ ...counted, untouched: undefined }).toMatchObject({
       count: members.length,
-      started: has((task) => task.attempts.some(({ startedAt }) => startedAt !== undefined)),
-      ready: has((task) => task.attempts.some(({ readyAt }) => readyAt !== undefined)),
+      started: has(
+        (task) => isKept(task) || task.attempts.some(({ startedAt }) => startedAt !== undefined),
+      ),
+      ready: has(
+        (task) => isKept(task) || task.attempts.some(({ readyAt }) => readyAt !== undefined),
+      ),
       succeeded: has((task) => task.result === "succeeded"),
       finished: has((task) => task.state === "finished"),
     })
+    const live = has((task) => liveAttempt(task) !== undefined)
+    if (group.parallel !== undefined) {
+      expect(live).toBeLessThanOrEqual(group.parallel)
+      expect(counted.live ?? 0).toBe(live)
+    }
+    if (group.failFast && members.some(({ result }) => result === "failed" || result === "lost")) {
+      expect(has(({ state }) => state !== "stopping" && state !== "finished")).toBe(0)
+    }
     for (const task of members) {
       if (task.state === "blocked" || task.attempts.length === 0) continue
       for (const edge of group.after) {
@@ -124,6 +138,11 @@ export function addsUp(tables: Tables, run: string): void {
   if (row.state === "finished") {
     expect(readGroups(tables, run).every((group) => group.finished === group.count)).toBe(true)
   }
+}
+
+/** Taken over from another run: it succeeded, and nothing was tried here. */
+function isKept(task: Task): boolean {
+  return task.result === "succeeded" && task.attempts.length === 0
 }
 
 /** `with` holds where the attempt was placed; checked on the assignments of an entry. */
