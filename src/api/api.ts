@@ -14,6 +14,7 @@ import type { App, RouteContext } from "./context.ts"
 import { eventRoutes } from "./events.ts"
 import { type HostRule, isHostAllowed } from "./hosts.ts"
 import { logRoutes } from "./logs.ts"
+import { outputRoutes } from "./output.ts"
 import { RequestCounts } from "./metrics.ts"
 import { describeRoutes, documentRoute } from "./openapi.ts"
 import { probeRoutes } from "./probes.ts"
@@ -162,6 +163,7 @@ async function addRoutes(app: App, context: RouteContext, counts: RequestCounts)
   jobRoutes(app, context)
   eventRoutes(app, context)
   logRoutes(app, context)
+  outputRoutes(app, context)
   bundleRoutes(app, context)
   await blobRoutes(app, context)
   clusterRoutes(app, context)

@@ -24,6 +24,9 @@ import {
   NodeView,
   NodeVitals,
   Output,
+  OutputPosition,
+  OutputPositions,
+  OutputRecord,
   Phase,
   PlacementView,
   PlanView,
@@ -73,6 +76,8 @@ export const ProblemEvent = z.strictObject({
 })
 
 const named = {
+  OutputPositions,
+  OutputRecord,
   Attempt,
   BlobStored,
   BundleRef,
@@ -185,6 +190,26 @@ export const EventsHeaders = z.object({
   "last-event-id": told(eventId, "Id of the last event that was received"),
   accept: told(z.string().optional(), "`text/event-stream` (default) or `application/x-ndjson`"),
 })
+
+export { OutputPositions }
+/** As it is streamed; only described, never checked. */
+export const outputBody: z.ZodType = OutputRecord
+
+export const OutputQuery = z.strictObject({
+  task: told(
+    z.union([z.string().min(1).max(256), z.array(z.string().min(1).max(256)).max(1000)]).optional(),
+    "A task or a whole group; may be repeated. Absent: all roles",
+  ),
+  stream: told(z.enum(["stdout", "stderr"]).optional(), "Absent: both"),
+  follow: told(yesNo, "true: go on until the run is over, also with tasks that begin later"),
+  since: told(z.coerce.number().min(0).optional(), "Only what came since: ms since the epoch"),
+  sinceMs: told(z.coerce.number().min(0).optional(), "Only what came in the last so many ms"),
+  tail: told(
+    z.coerce.number().int().min(0).max(1_000_000).optional(),
+    "Of each stream at most so many last lines",
+  ),
+})
+export type OutputQueryValues = z.output<typeof OutputQuery>
 
 const byteOffset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0)
 export const LogsQuery = z.strictObject({

@@ -18,6 +18,7 @@ import {
   withRemote,
 } from "./options.ts"
 import type { Session } from "./session.ts"
+import { addLogs } from "./log-words.ts"
 import { createTerminal } from "./terminal.ts"
 
 /** How an action hands its exit code out of the parser. */
@@ -206,18 +207,7 @@ function addRuns(program: Command, does: Does): void {
     const pin = runs.command(name).description(description).argument("<run>", "id or label")
     withRemote(withOutput(pin)).action(does(async () => (await import("./commands/runs.ts"))[name]))
   }
-  const logs = program
-    .command("logs")
-    .description("print what a run's tasks wrote")
-    .argument("<run>", "id or label")
-    .argument("[task]", "one task; otherwise all of the manifest's roles")
-    .option("-f, --follow", "go on until the tasks end")
-    .addOption(
-      new Option("--stream <stream>", "which stream")
-        .choices(["stdout", "stderr", "both"])
-        .default("both"),
-    )
-  withRemote(logs).action(does(async () => (await import("./commands/logs.ts")).logs))
+  addLogs(program, does)
 }
 
 function addCluster(program: Command, does: Does): void {

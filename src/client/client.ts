@@ -21,11 +21,13 @@ import {
 } from "../schema/index.ts"
 import * as z from "zod"
 import { checked } from "./check.ts"
+import { type OutputPart, type OutputQuery, outputStream } from "./output.ts"
 import { piecesOf } from "./sse.ts"
 import { eventStream, type LogQuery, logStream, type RunMessage } from "./streams.ts"
 import { realTiming, type Timing } from "./timing.ts"
 import { type Ask, createTransport, type Pause } from "./transport.ts"
 
+export type { OutputPart, OutputQuery } from "./output.ts"
 export type { LogQuery, RunMessage } from "./streams.ts"
 export type { Pause } from "./transport.ts"
 
@@ -97,6 +99,8 @@ export interface Client {
     options?: Abortable & { after?: string | undefined },
   ): AsyncIterable<RunMessage>
   logs(run: string, query: LogQuery): AsyncIterable<Uint8Array>
+  /** Of all tasks, merged by time, over any number of connections; the last part is `end`. */
+  output(run: string, query?: OutputQuery): AsyncIterable<OutputPart>
   bundle(run: string, options?: Abortable): Promise<BundleStream>
   /** A stream can be sent once only: it is never tried again. */
   putBlob(
@@ -220,6 +224,7 @@ export function createClient(options: ClientOptions): Client {
     },
     events: (run, { after, signal } = {}) => eventStream(run, { after, signal }, streams),
     logs: (run, query) => logStream(run, query, streams),
+    output: (run, query = {}) => outputStream(run, query, streams),
     bundle: (run, { signal } = {}) =>
       transport.ask({ ...reading(`${runPath(run)}/bundle`), signal }, async (response, url) =>
         bundleOf(response, url),

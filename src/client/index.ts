@@ -5,6 +5,8 @@ export {
   type ClientOptions,
   createClient,
   type LogQuery,
+  type OutputPart,
+  type OutputQuery,
   type RunMessage,
   type Submitted,
 } from "./client.ts"

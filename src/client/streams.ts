@@ -19,7 +19,7 @@ export interface StreamParts {
 }
 
 /** Time for the headers of an answer; after that a stream may be silent for as long as it likes. */
-const openLimitMs = 45_000
+export const openLimitMs = 45_000
 
 /** Ends after the run's last event. */
 export async function* eventStream(
@@ -111,7 +111,7 @@ export async function* logStream(
 const goodConnectionMs = 5000
 
 /** Counts connections that brought nothing, and waits between them. */
-class Breaks {
+export class Breaks {
   readonly #parts: StreamParts
   #count = 0
   #openedAt = Infinity

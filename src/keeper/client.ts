@@ -222,7 +222,11 @@ export class KeeperClient {
   /** Like `read`, by the attempt's number: also of attempts that are forgotten and whose output is kept. */
   async tail(
     name: StreamName,
-    range: { readonly start: OutputStart; readonly max: number },
+    range: {
+      readonly start: OutputStart
+      readonly max: number
+      readonly allTimes?: boolean
+    },
   ): Promise<OutputPiece> {
     const known = this.#links
       .flatMap((link) => [...link.attempts])

@@ -16,6 +16,7 @@ export interface StreamName {
 export interface StreamRange {
   readonly start: OutputStart
   readonly max: number
+  readonly allTimes?: boolean
   /** Of a stream that may yet be cut: what stands behind this is not shown. */
   readonly sizeMax: number
 }
@@ -41,7 +42,7 @@ export async function readOutput(
 
 async function readFrom(
   path: string,
-  { start, max, sizeMax }: StreamRange,
+  { start, max, sizeMax, allTimes = false }: StreamRange,
 ): Promise<Omit<OutputPiece, "state"> | undefined> {
   const file = await openThere(path)
   if (!file) return undefined
@@ -57,7 +58,8 @@ async function readFrom(
     const offset = await offsetOf(start, { size, points, read })
     const length = Math.max(0, Math.min(max, readMax, size - offset))
     const data = length === 0 ? new Uint8Array(0) : await read(offset, length)
-    return { offset, data, size, points: pointsAround(points, offset, offset + data.length) }
+    const about = allTimes ? points : pointsAround(points, offset, offset + data.length)
+    return { offset, data, size, points: about }
   } finally {
     await file.close()
   }

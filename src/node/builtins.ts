@@ -12,6 +12,7 @@ import {
   type Work,
 } from "../schema/index.ts"
 import { groupOf, liveAttempt, resolveLaunch, type RunRows } from "./launch.ts"
+import { encodeTimes, timesFolder } from "./log-times.ts"
 import type { BundleInput, Parts } from "./parts.ts"
 
 export type BuiltinWork = Extract<Work, { driver: "builtin" }>
@@ -104,6 +105,7 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
     ] as const) {
       outputs.push(await keep(`${folder}/${stream}`, parts.keeper.content(file), parts))
     }
+    outputs.push(...(await timesOf({ ...target, attempt: held.attempt }, parts)))
     for (const artifact of await parts.keeper.artifacts(target, globs)) {
       if (reserved.has(artifact.path)) continue
       outputs.push(
@@ -112,6 +114,19 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
     }
   }
   return { outputs }
+}
+
+/** When what was written was there, so that the streams of a finished run can be merged too; no part of the bundle. */
+async function timesOf(
+  target: { run: string; task: string; attempt: number; fence: number },
+  parts: Parts,
+): Promise<readonly Output[]> {
+  const range = { start: { offset: 0 }, max: 0, allTimes: true } as const
+  const { points: stdout } = await parts.keeper.tail({ ...target, stream: "stdout" }, range)
+  const { points: stderr } = await parts.keeper.tail({ ...target, stream: "stderr" }, range)
+  if (stdout.length + stderr.length === 0) return []
+  const content = Buffer.from(encodeTimes({ stdout, stderr }))
+  return [await keep(`${timesFolder}${target.task}.json`, [content], parts)]
 }
 
 /** Names in a role's folder that the bundle itself writes. */
@@ -127,6 +142,7 @@ async function layOut(context: BuiltinContext): Promise<BuiltinResult> {
     outputs.push({ path, digest, bytes })
   }
   for (const output of collected(rows)) {
+    if (output.path.startsWith(timesFolder)) continue
     await context.fetch(output.digest, signal)
     outputs.push(output)
   }

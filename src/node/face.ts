@@ -24,6 +24,8 @@ import type {
   TransferLeader,
 } from "../schema/index.ts"
 
+import type { MergedQuery, MergedRecord } from "./merged-log.ts"
+
 /** Who asks. Without authentication every caller is `anonymous`. */
 export interface Caller {
   readonly principal: string
@@ -118,6 +120,12 @@ export interface NodeFace {
     },
     options: Waiting,
   ): Promise<LogChunk>
+  /** What all tasks of a run write, merged by time. ERR_RUN_NOT_FOUND and ERR_TASK_NOT_FOUND come before the first record. */
+  mergedLog(
+    run: string,
+    query: MergedQuery,
+    options: Waiting,
+  ): Promise<{ readonly run: string; readonly records: AsyncIterable<MergedRecord> }>
   /** The packed bundle (tar of `<label>/…`). ERR_RUN_NOT_FINISHED, ERR_BUNDLE_NOT_FOUND. */
   openBundle(
     run: string,

@@ -4,6 +4,7 @@ import * as state from "../state/index.ts"
 import type { View } from "../state/index.ts"
 import type { CallOptions } from "./context.ts"
 import type { OperationParts } from "./operations.ts"
+import { timesFolder } from "./log-times.ts"
 import { runNotFound } from "./run-rows.ts"
 
 /** One attempt of one role. */
@@ -19,7 +20,7 @@ export interface LogSource {
   /** By the clock of its node, ms. */
   readonly startedAt?: number
   readonly endedAt?: number
-  /** Blobs of what was collected, by file name: `stdout.log`, `stdout.times`, … */
+  /** Blobs of what was collected: `stdout.log`, `stderr.log`, `times`. */
   readonly collected: readonly Output[]
 }
 
@@ -28,14 +29,14 @@ export interface LogSources {
   readonly label: string
   readonly finished: boolean
   readonly sources: readonly LogSource[]
-  /** All roles, where none is as asked for. */
+  /** Groups whose tasks have logs. */
   readonly roles: readonly string[]
   /** Ask `after` this for more; absent at the end. */
   readonly next?: string
 }
 
 const tasksPerPage = 500
-const rolesNamed = 50
+const rolesNamed = 2000
 
 /** Attempts of the named tasks, or of all roles a page at a time. */
 export async function logSources(
@@ -102,16 +103,21 @@ function collectedOf(view: View, run: string): Map<string, Output[]> {
     if (group.work.driver !== "builtin" || group.work.verb !== "collect") continue
     for (const [, row] of view.range(state.taskGroupPrefix(run, group.name))) {
       for (const output of (row as Task).outputs) {
-        const match = /^(?:roles|\.times)\/(.+)\/((?:stdout|stderr)\.(?:log|times))$/.exec(
-          output.path,
-        )
-        if (!match) continue
-        const own = { ...output, path: match[2]! }
-        found.set(match[1]!, [...(found.get(match[1]!) ?? []), own])
+        const [task, path] = partOf(output.path)
+        if (task === undefined || path === undefined) continue
+        found.set(task, [...(found.get(task) ?? []), { ...output, path }])
       }
     }
   }
   return found
+}
+
+/** Whose stream it is, and which; `times` for those of both. */
+function partOf(path: string): readonly (string | undefined)[] {
+  const log = /^roles\/(.+)\/((?:stdout|stderr)\.log)$/.exec(path)
+  if (log) return log.slice(1)
+  const isTimes = path.startsWith(timesFolder) && path.endsWith(".json")
+  return isTimes ? [path.slice(timesFolder.length, -".json".length), "times"] : []
 }
 
 function sourcesOf(

@@ -33,6 +33,7 @@ import { Leadership } from "./leadership.ts"
 import { Membership } from "./membership.ts"
 import type { OperationParts } from "./operations.ts"
 import type { NodeOptions } from "./options.ts"
+import { MergedLog } from "./merged-log.ts"
 import { OutputQuota } from "./output-quota.ts"
 import { Overview } from "./overview.ts"
 import type { Parts } from "./parts.ts"
@@ -445,6 +446,10 @@ class Node implements TroupeNode {
   pinRun: NodeFace["pinRun"] = (...args) => this.#runs.pinRun(...args)
   readEvents: NodeFace["readEvents"] = (...args) => this.#runs.readEvents(...args)
   readLog: NodeFace["readLog"] = (...args) => this.#runs.readLog(...args)
+  mergedLog: NodeFace["mergedLog"] = async (run, query, { signal }) => {
+    const merged = new MergedLog(this.#context, run, query, signal)
+    return { run: await merged.begin(), records: merged.records() }
+  }
   openBundle: NodeFace["openBundle"] = (...args) => this.#runs.openBundle(...args)
   putBlob: NodeFace["putBlob"] = (...args) => this.#runs.putBlob(...args)
   listNodes: NodeFace["listNodes"] = (...args) => this.#overview.listNodes(...args)

@@ -252,7 +252,12 @@ export interface Keeper {
       fence: number
       stream: "stdout" | "stderr"
     },
-    range: { readonly start: OutputStart; readonly max: number },
+    range: {
+      readonly start: OutputStart
+      readonly max: number
+      /** Also of what is not read now. */
+      readonly allTimes?: boolean
+    },
   ): Promise<OutputPiece>
   /** Output of runs of which no attempt is known here any more. */
   kept(): Promise<readonly KeptOutput[]>

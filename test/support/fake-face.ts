@@ -2,7 +2,15 @@
 import { createHash } from "node:crypto"
 import type { Clock } from "../../src/platform/index.ts"
 import { createClock } from "../../src/platform/index.ts"
-import type { Caller, EventPage, Metric, NodeFace, Waiting } from "../../src/node/index.ts"
+import type {
+  Caller,
+  EventPage,
+  MergedQuery,
+  MergedRecord,
+  Metric,
+  NodeFace,
+  Waiting,
+} from "../../src/node/index.ts"
 import {
   type ExplainView,
   type RetryRun,
@@ -139,6 +147,7 @@ export class FakeFace implements NodeFace {
   readonly #events = new Map<string, RunEvent[]>()
   readonly #dropped = new Map<string, number>()
   readonly #logs = new Map<string, FakeLog>()
+  readonly #said = new Map<string, (MergedRecord | "break")[]>()
   readonly #bundles = new Map<
     string,
     { bundle: BundleRef; read: () => AsyncIterable<Uint8Array> }
@@ -401,6 +410,46 @@ export class FakeFace implements NodeFace {
     const fresh = () => this.#page(id, query)
     await this.#until(() => fresh().events.length > 0 || fresh().ended, query.waitMs, options)
     return fresh()
+  }
+
+  async mergedLog(run: string, query: MergedQuery, { signal }: Waiting) {
+    this.#called("mergedLog", query)
+    const { id } = this.#run(run)
+    return await Promise.resolve({ run: id, records: this.#merged(id, query, signal) })
+  }
+
+  /** Records of `say`, and at the end of the run the last one. */
+  async *#merged(
+    id: string,
+    { follow, positions }: MergedQuery,
+    signal: AbortSignal,
+  ): AsyncGenerator<MergedRecord, void, undefined> {
+    for (let place = 0; ; place++) {
+      const said = () => this.#said.get(id)?.[place]
+      if (follow) {
+        const isOver = () => said() !== undefined || this.#run(id).state === "finished"
+        while (!isOver()) await this.#until(isOver, 60_000, { signal })
+      }
+      const record = said()
+      if (record === undefined) break
+      if (record === "break") {
+        // Once: the next connection meets what stands behind it.
+        this.#said.get(id)?.splice(place, 1)
+        throw new TroupeError("ERR_STOPPED", "this node is stopping", { what: "node" })
+      }
+      const seen = positions.some(
+        (one) => record.type === "output" && one.task === record.task && one.next > record.offset,
+      )
+      if (!seen) yield record
+    }
+    yield { type: "end", at: 9, run: id, lost: 0 }
+  }
+
+  /** What the merged output says next; `break` breaks it off there, once. */
+  say(run: string, ...records: readonly (MergedRecord | "break")[]): void {
+    const { id } = this.#run(run)
+    this.#said.set(id, [...(this.#said.get(id) ?? []), ...records])
+    this.#changed()
   }
 
   async readLog(

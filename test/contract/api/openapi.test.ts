@@ -56,6 +56,9 @@ const expected: Readonly<Record<string, string>> = {
   "DELETE /v1/runs/{id}/pin": "id | | 200 default",
   "GET /v1/runs/{id}/events": "accept after id last-event-id | | 200 204 default",
   "GET /v1/runs/{id}/logs": "attempt follow id offset stream task | | 200 default",
+  "GET /v1/runs/{id}/output": "follow id since sinceMs stream tail task | | 200 default",
+  "POST /v1/runs/{id}/output":
+    "follow id since sinceMs stream tail task | application/json | 200 default",
   "GET /v1/runs/{id}/bundle": "id | | 200 default",
   "PUT /v1/blobs/{sha256}": "sha256 | application/octet-stream | 200 201 default",
   "GET /v1/nodes": " | | 200 default",

@@ -117,40 +117,116 @@ describe("logs", () => {
     return { run: "r-9", group: name, index: 0, name, state, attempts, outputs: [] }
   }
 
-  test("one task: its bytes as they are", async () => {
+  const said = (task: string, text: string, more: object = {}) => ({
+    type: "output" as const,
+    task,
+    attempt: 1,
+    node: "ada",
+    stream: "stdout" as const,
+    at: 1000,
+    offset: 0,
+    data: Buffer.from(text),
+    ...more,
+  })
+
+  test("one task: its bytes as they are, its standard error beside", async () => {
     const { face, options } = await served()
     face.addRun(aRun({ id: "r-9", tasks: [aTask("server"), aTask("client")] }))
-    face.appendLog("r-9", "server", "no newline at the end, \u001b[31mcolours kept")
-    face.endLog("r-9", "server")
-    const args = ["logs", "r-9", "server", "--stream", "stdout"]
-    expect((await troupe(args, options)).stdout).toBe(
-      "no newline at the end, \u001b[31mcolours kept",
-    )
+    const bytes = Buffer.from([0, 1, 0xff, 0xc3, 27, 13])
+    face.say("r-9", said("server", "no newline, \u001b[31mcolours kept"))
+    face.say("r-9", said("server", "", { data: bytes, offset: 50 }))
+    face.say("r-9", said("server", "wrong\n", { stream: "stderr" }))
+    face.addRun(aRun({ ...done, id: "r-9", tasks: [aTask("server"), aTask("client")] }))
+    const { stdout, stderr } = await troupe(["logs", "r-9", "server"], options)
+    // The harness reads text: what is none shows as the sign for that.
+    expect(stdout).toBe(`no newline, \u001b[31mcolours kept${bytes.toString()}`)
+    expect(stderr).toBe("wrong\n")
+    expect(face.calls.findLast(({ method }) => method === "mergedLog")).toMatchObject({
+      argument: { tasks: ["server"], streams: ["stdout", "stderr"], follow: false },
+    })
   })
 
-  test("several: whole lines with the names of their tasks; builtin tasks and those not begun have none", async () => {
+  test("several: whole lines with the names of their tasks, a long one whole, a broken one ended", async () => {
     const { face, options } = await served()
-    const tasks = [aTask("server"), aTask("client"), aTask("late", []), aTask("collect-server")]
-    face.addRun(aRun({ id: "r-9", ...done, tasks }))
-    for (const name of ["server", "client"]) {
-      face.appendLog("r-9", name, `${name} 1\n${name} 2`)
-      face.endLog("r-9", name)
-    }
-    const { stdout } = await troupe(["logs", "r-9", "--stream", "stderr"], options)
+    face.addRun(aRun({ id: "r-9", ...done, tasks: [aTask("server"), aTask("client")] }))
+    const long = "x".repeat(200_000)
+    face.say(
+      "r-9",
+      said("server", "one\ntwo\n"),
+      said("client", `begin ${long}`, { stream: "stderr" }),
+      said("client", "end\nprompt> ", { stream: "stderr", offset: 200_006 }),
+      said("server", "three\n", { offset: 8, attempt: 2 }),
+    )
+    const { stdout } = await troupe(["logs", "r-9"], options)
     expect(stdout).toBe(
-      "server ! server 1\nserver ! server 2\nclient ! client 1\nclient ! client 2\n",
+      `server | one\nserver | two\nclient ! begin ${long}end\nclient ! prompt> \nserver.2 | three\n`,
     )
   })
 
-  test("-f goes on until the task ends", async () => {
+  test("--timestamps, --stdout, --since and --tail; JSON lines", async () => {
+    const { face, options } = await served()
+    face.addRun(aRun({ id: "r-9", ...done, tasks: [aTask("server")] }))
+    const half = Buffer.from("ü")
+    face.say(
+      "r-9",
+      said("server", "", { data: Buffer.concat([Buffer.from("one "), half.subarray(0, 1)]) }),
+    )
+    face.say(
+      "r-9",
+      said("server", "", {
+        data: Buffer.concat([half.subarray(1), Buffer.from("\nrest")]),
+        offset: 5,
+      }),
+    )
+    const plain = await troupe(["logs", "r-9", "--timestamps", "--stdout", "--tail", "3"], options)
+    expect(plain.stdout).toBe("1970-01-01T00:00:01.000Z one ü\n1970-01-01T00:00:01.000Z rest\n")
+    expect(face.calls.at(-1)).toMatchObject({ argument: { streams: ["stdout"], lines: 3 } })
+    const { stdout } = await troupe(
+      ["logs", "r-9", "-o", "jsonl", "--since", "2026-01-31T12:00:00Z"],
+      options,
+    )
+    const common = {
+      time: "1970-01-01T00:00:01.000Z",
+      task: "server",
+      attempt: 1,
+      node: "ada",
+      stream: "stdout",
+    }
+    expect(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual([
+      { ...common, offset: 0, line: "one ü" },
+      { ...common, offset: 7, line: "rest" },
+    ])
+    expect(face.calls.at(-1)).toMatchObject({
+      argument: { since: Date.parse("2026-01-31T12:00:00Z") },
+    })
+    const { code, stderr } = await troupe(["logs", "r-9", "--since", "soon"], options)
+    expect(code).toBe(2)
+    expect(stderr).toContain("write a duration like 5m")
+  })
+
+  test("-f goes on until the run is over, over a lost connection, each byte once; notices stand beside", async () => {
     const { face, options } = await served()
     face.addRun(aRun({ id: "r-9", tasks: [aTask("server")] }))
-    face.appendLog("r-9", "server", "one\n")
-    const following = start(["logs", "-f", "r-9", "server", "--stream", "stdout"], options)
-    await asked(face, "readLog")
-    face.appendLog("r-9", "server", "two\n")
-    face.endLog("r-9", "server")
-    expect((await following.finished).stdout).toBe("one\ntwo\n")
+    face.say("r-9", said("server", "one\n"))
+    const following = start(["logs", "-f", "r-9", "server"], options)
+    await asked(face, "mergedLog")
+    const message = "n2 does not answer; what its tasks write follows when it does"
+    face.say("r-9", { type: "notice", at: 0, message })
+    await following.says("n2 does not answer")
+    face.say("r-9", "break", said("server", "two\n", { offset: 4 }))
+    face.addRun(aRun({ ...done, id: "r-9", tasks: [aTask("server")] }))
+    const { stdout, code } = await following.finished
+    expect(stdout).toBe("one\ntwo\n")
+    expect(code).toBe(0)
+    const { argument } = face.calls.findLast(({ method }) => method === "mergedLog")!
+    expect(argument).toMatchObject({
+      positions: [{ task: "server", attempt: 1, stream: "stdout", next: 4 }],
+    })
   })
 
   test("a task that is not there: the nearest one, and which there are", async () => {
