@@ -106,8 +106,8 @@ export const nodeMutants: readonly Mutant[] = [
     id: "B-27",
     what: "a leader's heartbeats go on while its disk hangs (hashicorp#503)",
     file: "src/node/replica-log.ts",
-    find: "this.#input.ticks() - oldest.ticks > this.#input.stallTicks()",
-    replace: "oldest.ticks < 0",
+    find: "this.#input.ticks() - since > this.#input.stallTicks()",
+    replace: "since < 0",
     tests: promises,
   },
   {
