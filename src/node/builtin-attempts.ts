@@ -19,11 +19,15 @@ interface Builtin {
 }
 
 const deadlineMsUsual = 600_000
+/** Tasks whose newest fence is remembered; the oldest go first. */
+const fencesMax = 10_000
 
 export class BuiltinAttempts {
   readonly #context: NodeContext
   readonly #reports: Reports
   readonly #attempts = new Map<string, Builtin>()
+  /** Of every task, also when its attempt is let go: a Start that comes late, or twice, begins nothing. */
+  readonly #fences = new Map<string, number>()
   #stopped = false
 
   constructor(context: NodeContext, reports: Reports) {
@@ -46,7 +50,7 @@ export class BuiltinAttempts {
     return [...this.#attempts.values()].map(summaryOf)
   }
 
-  /** The same fence again is the same attempt. */
+  /** The same fence again is the same attempt; ERR_LEASE_LOST for one that is over, or older than another of its task. */
   perform(
     request: Extract<JobRequest, { type: "start" }>,
     work: BuiltinWork,
@@ -55,6 +59,12 @@ export class BuiltinAttempts {
     const key = attemptKey(request)
     const known = this.#attempts.get(key)
     if (known) return summaryOf(known)
+    const { task, attempt: n, fence } = request
+    if (fence <= (this.#fences.get(taskKey(request)) ?? 0)) {
+      const what = `fence ${fence} of ${task} is superseded`
+      throw new TroupeError("ERR_LEASE_LOST", what, { task, attempt: n })
+    }
+    this.#seeFence(request)
     const builtin: Builtin = {
       run: request.run,
       task: request.task,
@@ -68,11 +78,27 @@ export class BuiltinAttempts {
     return summaryOf(builtin)
   }
 
-  /** False: it is not one of these. */
+  /** False: it is not one of these, and will not become one. */
   end(ref: AttemptRef, reason: string): boolean {
     const builtin = this.#attempts.get(attemptKey(ref))
     builtin?.abort.abort(new Error(reason))
+    this.#seeFence(ref)
     return builtin !== undefined
+  }
+
+  /** Another cluster counts its runs and fences anew. */
+  begin(): void {
+    this.#fences.clear()
+  }
+
+  #seeFence(ref: AttemptRef): void {
+    const key = taskKey(ref)
+    const fence = Math.max(ref.fence, this.#fences.get(key) ?? 0)
+    this.#fences.delete(key)
+    this.#fences.set(key, fence)
+    if (this.#fences.size <= fencesMax) return
+    const [oldest] = this.#fences.keys()
+    if (oldest !== undefined) this.#fences.delete(oldest)
   }
 
   /** False: it is not one of these. */
@@ -135,6 +161,10 @@ export class BuiltinAttempts {
       replicate: (digests, copySignal) => replicateBlobs(context, digests, copySignal),
     })
   }
+}
+
+function taskKey({ run, task }: Pick<AttemptRef, "run" | "task">): string {
+  return `${run}/${task}`
 }
 
 function summaryOf(builtin: Builtin): AttemptSummary {

@@ -5,6 +5,7 @@ import {
   type PlacementInput,
   type Scheduler,
 } from "../scheduler/index.ts"
+import { TroupeError } from "../schema/index.ts"
 import { type Applied, readMembers, readTask, type StateEvent } from "../state/index.ts"
 import type { JobRequest } from "../wire/index.ts"
 import { Checkpoints } from "./checkpoints.ts"
@@ -158,6 +159,11 @@ export class Leadership {
   /** Results of attempts, from their nodes; a stale one is settled too: it must not be sent for ever. */
   async report(request: Extract<JobRequest, { type: "report" }>): Promise<readonly number[]> {
     if (request.items.length === 0) return []
+    // Runs and fences of another cluster may have the same numbers.
+    if (request.clusterId !== this.#duty.context.identity()?.clusterId) {
+      const what = "a report of attempts of another cluster"
+      throw new TroupeError("ERR_FORBIDDEN", what, { what })
+    }
     await this.#duty.replica.propose({ type: "report", items: request.items })
     return request.items.map((item) => item.fence)
   }

@@ -1,12 +1,23 @@
 /** From a task's row to the order that its node gets. Pure. */
-import type { Plan, Task, TaskGroup } from "../schema/index.ts"
+import {
+  type Member,
+  type Plan,
+  type Task,
+  type TaskGroup,
+  understands,
+  versionsOf,
+} from "../schema/index.ts"
 import { readPlan, readRun, type View } from "../state/index.ts"
 import { groupOf, type LaunchRows, resolveLaunch } from "./launch.ts"
 import type { StartOrder } from "./orders.ts"
 import { runRows } from "./run-rows.ts"
 
 /** What to send for the task's live attempt; a problem is a sentence that becomes the attempt's ending. */
-export function startOrder(tables: View, task: Task): StartOrder | { problem: string } {
+export function startOrder(
+  tables: View,
+  task: Task,
+  member: Member,
+): StartOrder | { problem: string } {
   const plan = readPlan(tables, task.run)
   const group = plan && groupOf(plan, task.group)
   if (!plan || !group) return { problem: "its plan is gone" }
@@ -29,6 +40,9 @@ export function startOrder(tables: View, task: Task): StartOrder | { problem: st
     graceMs: group.graceMs,
     onKeeperDeath: group.onLoss === "requeue" ? "die" : "survive",
     ...(group.work.limits && { limits: group.work.limits }),
+    // Members of older builds take no order with words that they do not know.
+    ...(group.selfStopMs !== undefined &&
+      understands(versionsOf(member), 3) && { selfStopMs: group.selfStopMs }),
     progress: isShown(plan, group) || isWatched(plan, group.name),
   }
 }

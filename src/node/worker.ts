@@ -284,6 +284,7 @@ export class Worker {
   /** Terms and leases are counted by each cluster for itself. */
   #begin(clusterId: string): void {
     this.#clusterId = clusterId
+    this.#builtins.begin()
     this.#term = 0
     this.#lease = undefined
   }

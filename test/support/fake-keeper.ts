@@ -153,6 +153,14 @@ export class FakeKeeper {
     })
   }
 
+  /** Its host was restarted and its journal is gone: it knows nothing of what ran. */
+  loseAll(): void {
+    this.halt()
+    this.#attempts.clear()
+    this.#fences.clear()
+    this.boot()
+  }
+
   /** The host loses its power: every process is gone. */
   halt(): void {
     this.#die()

@@ -3,7 +3,7 @@ import type { Member, Plan, Run, Task, TaskGroup } from "../../../src/schema/ind
 import { sessionPrefix, taskPrefix } from "../../../src/state/index.ts"
 import type { ProcessEvent } from "../../support/fake-keeper.ts"
 import { aGroup, aPlan, aProcess } from "../../support/plans.ts"
-import type { Machine } from "../../sim/cluster/machine.ts"
+import type { Machine, MachineOptions } from "../../sim/cluster/machine.ts"
 import { leads } from "../../sim/cluster/roles.ts"
 import { formed, membersOf, runsOf } from "../../sim/cluster/verify.ts"
 import { World, type WorldOptions } from "../../sim/cluster/world.ts"
@@ -34,11 +34,15 @@ export class Stage {
   }
 
   /** Nodes 1 to `size`, formed, and with the newest version of rows. */
-  static async open(size: number, script?: WorldOptions["script"]): Promise<Stage> {
+  static async open(
+    size: number,
+    script?: WorldOptions["script"],
+    options: Pick<MachineOptions, "keeperMs"> = {},
+  ): Promise<Stage> {
     const stage = new Stage(script)
     for (let number = 1; number <= size; number++) {
       const seeds = Array.from({ length: number - 1 }, (_, place) => place + 1)
-      stage.world.add({ number, seeds }).start()
+      stage.world.add({ number, seeds, ...options }).start()
     }
     await stage.world.until("one cluster", minute, () => formed(stage.world))
     await stage.world.until("the newest version", minute, () =>
