@@ -3,6 +3,7 @@ import {
   type Attempt,
   type Ending,
   knownVersions,
+  type MemberDeclaration,
   type Plan,
   type Run,
   type Task,
@@ -48,12 +49,19 @@ export class World {
   index = 0
   now = 1_000_000
 
-  constructor(options: { nodes: readonly string[]; watch?: Watch }) {
+  /** `has`: what each node declares, by its place. */
+  constructor(options: {
+    nodes: readonly string[]
+    watch?: Watch
+    has?: readonly Partial<MemberDeclaration>[]
+  }) {
     this.#watch = options.watch ?? (() => {})
-    const [first, ...others] = options.nodes
-    const founder = aDeclaration({ name: first! })
-    this.apply({ type: "genesis", items: [{ cluster: "troupe", clusterId: "c", founder }] })
-    for (const name of others) this.apply({ type: "admit", items: [aDeclaration({ name })] })
+    const [founder, ...others] = options.nodes.map((name, place) =>
+      aDeclaration({ name, ...options.has?.[place] }),
+    )
+    const first = { cluster: "troupe", clusterId: "c", founder: founder! }
+    this.apply({ type: "genesis", items: [first] })
+    for (const declared of others) this.apply({ type: "admit", items: [declared] })
     for (const member of readMembers(this.tables)) this.session(member.id, "up")
   }
 

@@ -1,0 +1,502 @@
+/** Nothing is promised twice, nobody starves, nothing idles, and rows alone decide: random work on random nodes. */
+import * as fc from "fast-check"
+import { expect, test } from "vitest"
+import {
+  gpusOf,
+  type Member,
+  type MemberDeclaration,
+  type Plan,
+  type Task,
+  type TaskGroup,
+} from "../../../src/schema/index.ts"
+import { createScheduler, patienceMs, type Scheduler } from "../../../src/scheduler/index.ts"
+import {
+  type Command,
+  firstUnmet,
+  liveAttempt,
+  type Placement,
+  readMembers,
+  readPlan,
+  readRun,
+  readSession,
+  readTasks,
+} from "../../../src/state/index.ts"
+import { aGroup, aPlan } from "../../support/plans.ts"
+import { exited, type LiveHere, World } from "../../support/world.ts"
+
+const gib = 2 ** 30
+const nodes = ["a", "b", "c"]
+
+const arbitraryNode: fc.Arbitrary<Partial<MemberDeclaration>> = fc
+  .record({
+    capacity: fc.integer({ min: 1, max: 5 }),
+    cores: fc.integer({ min: 1, max: 4 }),
+    memory: fc.integer({ min: 1, max: 4 }),
+    gpus: fc.nat(2),
+  })
+  .map(({ capacity, cores, memory, gpus }) => ({
+    capacity,
+    cores,
+    memoryBytes: memory * gib,
+    labels: { "troupe.gpus": String(gpus) },
+  }))
+
+const arbitraryGroup = fc
+  .record({
+    count: fc.integer({ min: 1, max: 6 }),
+    needs: fc.record(
+      {
+        cores: fc.constantFrom(1, 1, 2, 4),
+        memoryBytes: fc.integer({ min: 1, max: 4 }).map((amount) => amount * gib),
+        gpus: fc.integer({ min: 1, max: 2 }),
+        node: fc.constantFrom("a", "b"),
+      },
+      { requiredKeys: [] },
+    ),
+    limits: fc.record(
+      {
+        parallel: fc.integer({ min: 1, max: 2 }),
+        exclusive: fc.constantFrom("node", "network" as const),
+        placing: fc.constantFrom("pack", "spread" as const),
+      },
+      { requiredKeys: [] },
+    ),
+    life: fc.constantFrom("batch", "batch", "batch", "service" as const),
+    retries: fc.nat(1),
+    after: fc.boolean(),
+    sameNode: fc.boolean(),
+  })
+  .map((seed) => seed)
+
+/** Groups that wait for nothing, or for the one before; with limits and needs of every kind. */
+const arbitraryWork: fc.Arbitrary<Plan> = fc
+  .tuple(fc.array(arbitraryGroup, { minLength: 1, maxLength: 3 }), fc.integer({ min: -1, max: 1 }))
+  .map(([seeds, priority]) => {
+    const groups = seeds.map(({ limits, after, sameNode, ...seed }, place) =>
+      aGroup(`g${place}`, {
+        ...seed,
+        ...limits,
+        onLoss: "requeue",
+        backoffMs: 1000,
+        after: after && place > 0 ? [{ group: `g${place - 1}`, on: "started" }] : [],
+        ...(sameNode && place > 0 && { with: `g${place - 1}` }),
+      }),
+    )
+    return aPlan(groups, { priority, timeoutMs: 10 ** 9 })
+  })
+
+const plansOf = fc.array(arbitraryWork, { minLength: 2, maxLength: 12 })
+
+interface OnNode {
+  readonly task: Task
+  readonly group: TaskGroup
+}
+
+/** A leader and its log, by hand: what was proposed is applied later, in order, or lost. */
+class Story {
+  readonly world: World
+  readonly runs: string[] = []
+  #keys = 0
+  readonly #proposed: { readonly command: Command; readonly placements: readonly Placement[] }[] =
+    []
+
+  constructor(has: readonly Partial<MemberDeclaration>[]) {
+    this.world = new World({ nodes, has })
+  }
+
+  submit(plan: Plan): void {
+    const input = { addressOf: String, budget: 8, avoid: 1 }
+    const placements = this.world.scheduler.placeFirst(plan, input)
+    const key = `key-${this.#keys++}`
+    const item = { principal: "p", key, bodyHash: key, entryNode: "a", plan, placements }
+    this.#proposed.push({ command: { type: "submit", items: [item] }, placements })
+  }
+
+  decide(): void {
+    const input = { now: this.world.now, budget: 8, addressOf: String, avoid: 1 }
+    for (const command of this.world.scheduler.decide(input)) {
+      const placements = command.type === "assign" ? command.items : []
+      this.#proposed.push({ command, placements })
+    }
+  }
+
+  applyOne(isLost = false): boolean {
+    const first = this.#proposed.shift()
+    if (first === undefined) return false
+    if (!isLost) {
+      const { results } = this.world.apply(first.command)
+      const [result] = results
+      if (first.command.type === "submit" && result?.ok === true) this.runs.push(result.run!)
+    }
+    this.world.scheduler.settle(first.placements)
+    return true
+  }
+
+  /** Until nothing is proposed any more. */
+  settle(): void {
+    while (this.applyOne()) continue
+    for (let round = 0; round < 200; round++) {
+      // Twice before anything is applied: the second knows what the first has promised.
+      this.decide()
+      this.decide()
+      if (this.#proposed.length === 0) return
+      while (this.#proposed.length > 0) this.#applyWell()
+    }
+    throw new Error("the scheduler decides for ever")
+  }
+
+  end(live: LiveHere | undefined, exitCode: number): void {
+    if (live !== undefined) this.world.report(live, "ended", exited(exitCode))
+  }
+
+  /** Nothing has come between: apply finds nothing wrong with it. */
+  #applyWell(): void {
+    const { command, placements } = this.#proposed.shift()!
+    const refused = this.world.apply(command).results.filter((result) => !result.ok)
+    // Timed decisions are said again until they are applied.
+    if (command.type === "assign") expect(refused).toEqual([])
+    this.world.scheduler.settle(placements)
+  }
+
+  live(): readonly LiveHere[] {
+    return this.world.live(this.runs)
+  }
+
+  group(task: Task): TaskGroup {
+    const plan = readPlan(this.world.tables, task.run)!
+    return plan.groups.find(({ name }) => name === task.group)!
+  }
+
+  on(node: number): readonly OnNode[] {
+    return this.live()
+      .filter(({ attempt }) => attempt.node === node)
+      .map(({ task }) => ({ task, group: this.group(task) }))
+  }
+
+  members(): readonly Member[] {
+    return readMembers(this.world.tables)
+  }
+
+  pending(): readonly Task[] {
+    const open = this.runs.filter((run) => readRun(this.world.tables, run)?.state === "active")
+    return open
+      .flatMap((run) => readTasks(this.world.tables, run))
+      .filter(({ state }) => state === "pending")
+  }
+}
+
+const sum = (on: readonly OnNode[], of: (group: TaskGroup) => number | undefined): number =>
+  on.reduce((total, { group }) => total + (of(group) ?? 0), 0)
+
+/** The rules of sharing, by the rows and in the plainest words. */
+function isShared(on: readonly OnNode[], member: Member): boolean {
+  const alone = on.filter(({ group }) => group.exclusive === "node")
+  const exclusive = on.filter(({ group }) => group.exclusive !== undefined)
+  return (
+    on.length <= member.capacity &&
+    sum(on, ({ needs }) => needs.cores) <= member.cores &&
+    sum(on, ({ needs }) => needs.memoryBytes) <= member.memoryBytes &&
+    sum(on, ({ needs }) => needs.gpus) <= gpusOf(member.labels) &&
+    (alone.length === 0 || on.length === 1) &&
+    exclusive.length <= 1
+  )
+}
+
+function checkShared(story: Story): void {
+  for (const member of story.members()) {
+    const on = story.on(member.id)
+    const names = on.map(({ task }) => `${task.run}/${task.name}`)
+    expect(isShared(on, member), `${member.name}: ${names.join(", ")}`).toBe(true)
+  }
+  const live = Map.groupBy(story.live(), ({ task }) => `${task.run}/${task.group}`)
+  for (const [name, members] of live) {
+    const { parallel = Infinity } = story.group(members[0]!.task)
+    expect(members.length, name).toBeLessThanOrEqual(parallel)
+  }
+}
+
+type Step = readonly [action: number, choice: number]
+const steps = fc.array(fc.tuple(fc.nat(14), fc.nat(50)), { minLength: 10, maxLength: 80 })
+const clusters = fc.array(arbitraryNode, { minLength: 3, maxLength: 3 })
+
+function take(story: Story, plans: Plan[], [action, choice]: Step): void {
+  const { world } = story
+  const live = story.live()
+  const one = live[choice % Math.max(1, live.length)]
+  const node = (choice % nodes.length) + 1
+  if (action < 3) {
+    const plan = plans.shift()
+    if (plan !== undefined) story.submit(plan)
+  } else if (action < 6) story.decide()
+  else if (action < 8) story.applyOne(choice % 6 === 0)
+  else if (action < 11) story.end(one, choice % 3)
+  else if (action === 11) world.now += choice * 500
+  else if (action === 12) world.session(node, choice % 2 === 0 ? "up" : "lost")
+  else if (action === 13) {
+    const mode = choice % 2 === 0 ? "open" : "cordon"
+    world.apply({ type: "cordon", items: [{ id: node, mode, reason: "tests" }] })
+  } else if (one !== undefined && choice % 5 === 0) {
+    world.apply({ type: "cancel", items: [{ run: one.task.run, reason: "tests" }] })
+  }
+}
+
+test("however proposals, results and losses interleave, no node is ever promised twice", () => {
+  fc.assert(
+    fc.property(clusters, plansOf, steps, (has, plans, list) => {
+      const story = new Story(has)
+      const left = [...plans]
+      for (const step of list) {
+        take(story, left, step)
+        checkShared(story)
+      }
+      for (const id of [1, 2, 3]) story.world.session(id, "up")
+      for (const plan of left) story.submit(plan)
+      story.settle()
+      checkShared(story)
+    }),
+    { numRuns: 400 },
+  )
+})
+
+/** Nodes that take the task, by the rows. */
+function fitting(story: Story, task: Task): readonly Member[] {
+  const group = story.group(task)
+  const anchor =
+    group.with === undefined
+      ? undefined
+      : readTasks(story.world.tables, task.run)
+          .find((one) => one.group === group.with && one.index === 0)
+          ?.attempts.at(-1)?.node
+  return story.members().filter((member) => {
+    if (readSession(story.world.tables, member.id)?.state !== "up") return false
+    if (member.cordon !== undefined || firstUnmet(group.needs, member) !== undefined) return false
+    if (group.with !== undefined && anchor !== member.id) return false
+    return isShared([...story.on(member.id), { task, group }], member)
+  })
+}
+
+function isHeldUp(story: Story, task: Task): boolean {
+  const { parallel = Infinity } = story.group(task)
+  const own = story.live().filter((live) => live.task.run === task.run)
+  const live = own.filter((one) => one.task.group === task.group && liveAttempt(one.task))
+  return (task.notBefore ?? 0) > story.world.now || live.length >= parallel
+}
+
+test("no node idles while a task waits that fits there, but one that is kept for who waits longer", () => {
+  fc.assert(
+    fc.property(clusters, plansOf, steps, (has, plans, list) => {
+      const story = new Story(has)
+      const left = [...plans]
+      for (const step of list) take(story, left, step)
+      story.settle()
+      for (const task of story.pending()) {
+        if (isHeldUp(story, task)) continue
+        const { rejected, waiting } = story.world.scheduler.explain(task)!
+        for (const member of fitting(story, task)) {
+          const why = rejected.find(({ id }) => id === member.id)?.reason
+          expect(why, `${task.name}: ${waiting}`).toMatch(/^is kept free for /)
+        }
+        // Whatever is refused is refused for a reason that the rows bear out.
+        const fits = new Set(fitting(story, task).map(({ id }) => id))
+        const refused = rejected.filter(({ reason }) => !reason.startsWith("is kept free"))
+        expect(refused.filter(({ id }) => fits.has(id))).toEqual([])
+        expect(waiting).not.toBe("is about to be placed")
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+/** Whether an idle cluster would take it, and it does not hang on somebody who never ends. */
+function isPlaceable(story: Story, task: Task): boolean {
+  const group = story.group(task)
+  return story
+    .members()
+    .some(
+      (member) =>
+        firstUnmet(group.needs, member) === undefined && isShared([{ task, group }], member),
+    )
+}
+
+test("with work that ends, everything that fits somewhere is placed in the end", () => {
+  const ending = arbitraryWork.map((plan) => ({
+    ...plan,
+    groups: plan.groups.map(({ with: _, ...group }) => ({ ...group, life: "batch" as const })),
+  }))
+  fc.assert(
+    fc.property(
+      clusters,
+      fc.array(ending, { minLength: 1, maxLength: 6 }),
+      fc.infiniteStream(fc.nat(20)),
+      (has, plans, dice) => {
+        const story = new Story(has)
+        for (const plan of plans) story.submit(plan)
+        for (let round = 0; ; round++) {
+          expect(round, "rounds").toBeLessThan(500)
+          story.settle()
+          checkShared(story)
+          const live = story.live()
+          story.world.now += 1000
+          if (live.length === 0 && story.pending().every((task) => !isHeldUp(story, task))) break
+          story.end(live[dice.next().value! % Math.max(1, live.length)], 0)
+        }
+        const stranded = story.pending().filter((task) => isPlaceable(story, task))
+        expect(stranded.map(({ name }) => name)).toEqual([])
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+test.each(["cores", "exclusive"])("who asks for much (%s) is not passed over for ever", (what) => {
+  const has = [{ cores: 4, capacity: 4 }]
+  const story = new Story(has)
+  const { world } = story
+  for (const node of [2, 3]) world.session(node, "lost")
+  const small = (): Plan => aPlan([aGroup("small", { needs: { cores: 1 } })])
+  const large = what === "cores" ? { needs: { cores: 4 } } : { exclusive: "node" as const }
+  for (let at = 0; at < 4; at++) story.submit(small())
+  story.settle()
+  story.submit(aPlan([aGroup("large", large)]))
+  story.settle()
+  const run = story.runs.at(-1)!
+  // Each second the oldest small one ends and another comes.
+  let seconds = 0
+  for (; world.task(run, "large").state === "pending"; seconds++) {
+    expect(seconds).toBeLessThan(60)
+    world.now += 1000
+    story.submit(small())
+    story.end(story.live()[0], 0)
+    story.settle()
+  }
+  // Its patience, and as long as it takes until the four have ended that were there.
+  expect(seconds).toBeLessThanOrEqual(patienceMs / 1000 + 4)
+  story.end(
+    story.live().find(({ task }) => task.run === run),
+    0,
+  )
+  story.settle()
+  expect(story.on(1)).toHaveLength(4)
+})
+
+test("two runs alike never differ by more than one slot while both wait", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 9 }),
+      fc.array(fc.nat(50), { maxLength: 60 }),
+      (capacity, ends) => {
+        const story = new Story(nodes.map(() => ({ capacity })))
+        const plan = aPlan([aGroup("job", { count: 40 })])
+        // Every slot is taken when the two come.
+        story.submit(aPlan([aGroup("job", { count: 3 * capacity })]))
+        story.settle()
+        for (let at = 0; at < 2; at++) story.submit(plan)
+        story.settle()
+        const [, one, two] = story.runs
+        for (const choice of ends) {
+          const live = story.live()
+          const third = live.filter(({ task }) => task.run !== one && task.run !== two)
+          const most = third.length > 0 ? third : mostOf(live)
+          story.end(most[choice % Math.max(1, most.length)], 0)
+          story.settle()
+          const slots = [one, two].map(
+            (run) => story.live().filter(({ task }) => task.run === run).length,
+          )
+          expect(Math.abs(slots[0]! - slots[1]!)).toBeLessThanOrEqual(1)
+        }
+      },
+    ),
+    { numRuns: 100 },
+  )
+})
+
+/** Attempts of the run that has most: what ends is taken from it, so that only the scheduler could make it unfair. */
+function mostOf(live: readonly LiveHere[]): readonly LiveHere[] {
+  const byRun = [...Map.groupBy(live, ({ task }) => task.run).values()]
+  return byRun.toSorted((a, b) => b.length - a.length)[0] ?? []
+}
+
+function letGo(scheduler: Scheduler, commands: readonly Command[]): void {
+  for (const command of commands) if (command.type === "assign") scheduler.settle(command.items)
+}
+
+/** One that has just read the rows against the one that has seen them come. */
+function compare(story: Story, plan: Plan | undefined, silent: ReadonlySet<number>): void {
+  const { world } = story
+  const fresh = createScheduler()
+  fresh.reset(world.tables)
+  const input = { now: world.now, budget: 16, avoid: 1, silent, addressOf: String }
+  const said = world.scheduler.decide(input)
+  const again = fresh.decide(input)
+  expect(again).toEqual(said)
+  for (const task of story.pending()) {
+    expect(fresh.explain(task, { silent })).toEqual(world.scheduler.explain(task, { silent }))
+  }
+  letGo(world.scheduler, said)
+  letGo(fresh, again)
+  expect(fresh.nextWake(world.now)).toBe(world.scheduler.nextWake(world.now))
+  if (plan === undefined) return
+  expect(fresh.place(plan, input)).toEqual(world.scheduler.place(plan, input))
+}
+
+test("rows alone decide: a scheduler that reads them anew says and explains the same", () => {
+  fc.assert(
+    fc.property(clusters, plansOf, steps, (has, plans, list) => {
+      const story = new Story(has)
+      const left = [...plans]
+      for (const step of list) {
+        take(story, left, step)
+        // Mostly the cluster is full, so that what waits, waits for something.
+        if (step[1] % 3 === 0) while (story.applyOne()) continue
+        else story.settle()
+        compare(story, plans[0], new Set(step[1] % 4 === 0 ? [2] : []))
+      }
+    }),
+    { numRuns: 100 },
+  )
+})
+
+const arbitraryJob: fc.Arbitrary<Plan> = fc
+  .record({
+    count: fc.integer({ min: 1, max: 4 }),
+    cores: fc.constantFrom(undefined, 1, 1, 2, 3, 4),
+    memory: fc.constantFrom(undefined, undefined, 1, 3),
+    exclusive: fc.constantFrom(undefined, undefined, undefined, "node", "network" as const),
+    priority: fc.constantFrom(0, 0, 0, 1),
+    life: fc.constantFrom("batch", "batch", "batch", "batch", "service" as const),
+  })
+  .map(({ count, cores, memory, exclusive, priority, life }) => {
+    const needs = {
+      ...(cores !== undefined && { cores }),
+      ...(memory !== undefined && { memoryBytes: memory * gib }),
+    }
+    const group = aGroup("job", { count, needs, life, ...(exclusive && { exclusive }) })
+    return aPlan([group], { priority, timeoutMs: 10 ** 9 })
+  })
+
+test("rows alone decide also who is waited for where much waits for long", () => {
+  const cluster = [4, 4, 4].map((cores) => ({ cores, capacity: 3, memoryBytes: 4 * gib }))
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(arbitraryJob, fc.nat(3), fc.nat(20)), { minLength: 10, maxLength: 40 }),
+      fc.boolean(),
+      (list, isWide) => {
+        const story = new Story(cluster)
+        if (!isWide) story.world.session(3, "lost")
+        for (const [plan, ends, choice] of list) {
+          story.submit(plan)
+          for (let at = 0; at < ends; at++) {
+            const live = story.live()
+            story.end(live[(choice + at) % Math.max(1, live.length)], 0)
+          }
+          story.world.now += 4000
+          if (choice % 2 === 0) story.settle()
+          else while (story.applyOne()) continue
+          compare(story, undefined, new Set())
+          checkShared(story)
+        }
+      },
+    ),
+    { numRuns: 100 },
+  )
+})
