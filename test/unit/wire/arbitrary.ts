@@ -131,11 +131,40 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
         fc.record({ kind: fc.constant("unplaceable"), task: taskRef, reason: word }),
         decided("attempt-lost"),
         decided("overdue"),
+        decided("drained"),
       ),
     ),
   ),
   of("cancel", several(fc.record({ run: word, reason: word }))),
   of("remove", several(fc.record({ id: fc.nat() }))),
+  of("readmit", several(fc.record({ instead: safe, declaration }))),
+  of(
+    "retry",
+    several(
+      fc.record({
+        run: word,
+        how: fc.constantFrom("rerun", "failed"),
+        principal: word,
+        key: word,
+        bodyHash: word,
+        entryNode: word,
+        plan: arbitraryPlan.map((plan) => JSON.parse(JSON.stringify(plan)) as unknown),
+        kept: several(fc.record({ group: word, index: safe, outputs: several(output) })),
+      }),
+    ),
+  ),
+  of(
+    "cordon",
+    several(
+      sparseRecord({
+        id: safe,
+        mode: fc.constantFrom("open", "cordon", "drain"),
+        reason: word,
+        deadlineAt: maybe(when),
+      }),
+    ),
+  ),
+  of("dead", several(fc.record({ id: safe, reason: word }))),
   of("raise", fc.tuple(fc.record({ version: fc.constantFrom(1, 2) }))),
   of("pin", several(fc.record({ run: word, pinned: fc.boolean() }))),
   of(
