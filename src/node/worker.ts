@@ -1,5 +1,5 @@
 /** Worker duties: obeys the leader's lease and orders, performs attempts, reports until it is heard. */
-import type { PeerRef } from "../schema/index.ts"
+import { isTroupeError, type PeerRef } from "../schema/index.ts"
 import {
   type AttemptSummary,
   type JobAnswer,
@@ -21,6 +21,9 @@ type Order<T extends JobRequest["type"]> = Extract<JobRequest, { type: T }>
 const outputBytesMax = 256 << 20
 const logPollMs = 50
 const forgottenAtOnce = 256
+/** How long a node that starts waits for a keeper that has died, and how often it looks. */
+const keeperBackMs = 10_000
+const keeperLookMs = 100
 
 export class Worker {
   readonly #context: NodeContext
@@ -47,7 +50,22 @@ export class Worker {
   async start(): Promise<void> {
     const { keeper } = this.#context.parts
     keeper.onChange((attempt) => this.#note(attempt))
-    for (const attempt of await keeper.list()) this.#note(attempt)
+    for (const attempt of await this.#held()) this.#note(attempt)
+  }
+
+  /** A keeper that dies while this node starts is back in a moment. ERR_KEEPER when it is not. */
+  async #held(): Promise<readonly KeeperAttempt[]> {
+    const { keeper, clock } = this.#context.parts
+    const deadline = clock.boottime() + keeperBackMs
+    for (;;) {
+      try {
+        return await keeper.list()
+      } catch (error) {
+        const isAway = isTroupeError(error) && error.code === "ERR_KEEPER"
+        if (!isAway || clock.boottime() >= deadline) throw error
+        await clock.sleep(keeperLookMs)
+      }
+    }
   }
 
   stop(): void {

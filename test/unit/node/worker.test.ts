@@ -185,3 +185,15 @@ test("a role whose node is gone for good fails, and the run with it", async () =
   await world.until("nothing held", minute, () => worker.keeper.list().length === 0)
   expect(worker.keeper.starts.length).toBe(1)
 })
+
+test("a keeper that dies while its node starts is waited for", async () => {
+  for (const ms of [0, 1, 2, 3, 5, 8, 13, 20]) {
+    worker.kill()
+    worker.start()
+    await world.pass(ms)
+    worker.keeper.crash()
+    await world.until("it to be ready", 10_000, () => worker.node?.ready().ready === true)
+  }
+  const run = await finished(await submit(worker))
+  expect(run.verdict).toBe("succeeded")
+})
