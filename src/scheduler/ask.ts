@@ -44,3 +44,35 @@ export function askOf(group: TaskGroup): Ask {
 export function takesPlace(group: TaskGroup): boolean {
   return group.role || (group.work.driver === "builtin" && group.work.verb === "stage")
 }
+
+const exclusiveness = { none: 0, network: 1, node: 2 }
+
+/** The least of each kind. */
+export function leastUse(uses: readonly Use[]): Use {
+  const [first = nothingUsed, ...others] = uses
+  return others.reduce(
+    (least, use) => ({
+      slots: 1,
+      cores: Math.min(least.cores, use.cores),
+      memoryBytes: Math.min(least.memoryBytes, use.memoryBytes),
+      gpus: Math.min(least.gpus, use.gpus),
+      exclusive: rankOf(use) < rankOf(least) ? use.exclusive : least.exclusive,
+      isLasting: false,
+    }),
+    first,
+  )
+}
+
+function rankOf({ exclusive }: Use): number {
+  return exclusiveness[exclusive ?? "none"]
+}
+
+/** Whether it asks more of something: then the other may fit where this does not. */
+export function asksMore(use: Use, than: Use): boolean {
+  return (
+    use.cores > than.cores ||
+    use.memoryBytes > than.memoryBytes ||
+    use.gpus > than.gpus ||
+    rankOf(use) > rankOf(than)
+  )
+}

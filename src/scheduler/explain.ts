@@ -77,7 +77,9 @@ export function noneFits(
   if (needs.node !== undefined) {
     return near.rank === 0 ? `there is no node ${needs.node}` : `${near.member.name} ${near.reason}`
   }
-  return impossible(needs, failed, members) ?? `no node fits: ${near.member.name} ${near.reason}`
+  const nobody = failed.every(({ unmet }) => unmet !== undefined)
+  const what = nobody ? "no node has all that it needs" : "no node fits"
+  return impossible(needs, failed, members) ?? `${what}: ${near.member.name} ${near.reason}`
 }
 
 /** What no node has, however idle: only when all lack the same. */

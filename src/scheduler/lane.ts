@@ -39,7 +39,7 @@ export class Lane implements Ranked {
   /** Positions of nodes that are right for it but for room, and of those that may have room now. */
   readonly eligible = new Bits()
   readonly maybe = new Bits()
-  /** Since when its first has got nothing. Kept while it is stuck. */
+  /** Since when its first has got nothing, as found at the last decision. */
   since = 0
   /** Some node may have room: it has not been looked at since one improved. */
   isOpen = true

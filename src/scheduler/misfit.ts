@@ -87,8 +87,8 @@ function lackClause(
   switch (lack) {
     case "alone":
       return used.alone > 0
-        ? `is taken by ${runningThere(board, node, "node")} alone`
-        : `runs ${used.slots === 1 ? "another task" : `${used.slots} other tasks`}, and this one must be alone`
+        ? `runs ${runningThere(board, node, "node")}, which is to be alone`
+        : `runs ${used.slots === 1 ? "another task" : `${used.slots} other tasks`}, and this one is to be alone`
     case "exclusive":
       return `runs ${runningThere(board, node, "network")}, which is exclusive too`
     case "slots": {

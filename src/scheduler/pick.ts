@@ -12,6 +12,8 @@ const spreadNodesMax = 32
 export interface Hold {
   readonly lane: Lane
   readonly node: NodeBoard
+  /** It has waited longer still, and has room now. */
+  readonly except: Lane | undefined
 }
 
 /** What one placement asks, the same for a live run and for a dry run. */
@@ -26,7 +28,7 @@ export interface Wish {
 
 /** Whether a lane must leave a node alone because another waits for it longer. */
 export function isKeptFrom(lane: Lane, node: NodeBoard, hold: Hold | undefined): boolean {
-  if (hold === undefined || hold.node !== node || hold.lane === lane) return false
+  if (hold?.node !== node || hold.lane === lane || hold.except === lane) return false
   if (lane.priority > hold.lane.priority) return false
   return !node.leavesRoom(lane.ask.use, hold.lane.ask.use)
 }

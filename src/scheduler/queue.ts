@@ -1,5 +1,6 @@
 /** What waits for a node, in the order in which it is to be placed: priority, then the run with the fewest slots, then
  *  the oldest. Lanes for which no node has room rest until one improves. */
+import { asksMore, leastUse, type Use } from "./ask.ts"
 import { Heap } from "./heap.ts"
 import { type Entry, Lane, type LaneAsk, laneKey } from "./lane.ts"
 import type { NodeBoard } from "./node-board.ts"
@@ -30,13 +31,26 @@ function waitsLonger(one: Lane, other: Lane): boolean {
   return isOlder(one.first!, other.first!)
 }
 
+/** The least that anybody who waits asks, of each kind. */
+function leastOf(lanes: Iterable<Lane>): Use {
+  const uses: Use[] = []
+  for (const { ask, first } of lanes) {
+    if (first !== undefined && ask.use.slots > 0) uses.push(ask.use)
+  }
+  return leastUse(uses)
+}
+
+function longest(one: Lane | undefined, other: Lane): Lane {
+  return one === undefined || waitsLonger(other, one) ? other : one
+}
+
 export class Queue {
   readonly #nodes: Nodes
   readonly #lanes = new Map<string, Lane>()
   readonly #idle = new Set<Lane>()
   readonly #open = new Heap<Lane>(isBefore)
-  /** No node has room; those that would not fit if all ended that ends by itself are in no heap. */
-  readonly #stuck = new Heap<Lane>(waitsLonger)
+  /** No node has room; without those that would not fit even if all ended that ends by itself. */
+  readonly #stuck = new Set<Lane>()
   readonly #entryOf = new Map<GroupBoard, Entry>()
   readonly #entriesOf = new Map<RunBoard, Set<Entry>>()
   /** Runs that hold more or fewer slots than when they were ranked. */
@@ -45,6 +59,8 @@ export class Queue {
   readonly #denied = new Set<Lane>()
   readonly #aside: Entry[] = []
   #hold: Hold | undefined
+  /** Goes before others of its priority, once. */
+  #turn: Lane | undefined
 
   constructor(nodes: Nodes) {
     this.#nodes = nodes
@@ -66,6 +82,7 @@ export class Queue {
     this.#denied.clear()
     this.#aside.length = 0
     this.#hold = undefined
+    this.#turn = undefined
   }
 
   // ---------------------------------------------------------------- in and out
@@ -77,11 +94,7 @@ export class Queue {
     const isAnchored = definition.with === undefined || anchor !== undefined
     const waits = run.run !== undefined && group.available > 0 && !group.isFull && isAnchored
     const entry = this.#entryOf.get(group)
-    if (entry !== undefined && waits && entry.lane.anchor === anchor) {
-      // Since when it waits may be another.
-      if (!entry.lane.isOpen) this.#rank(entry.lane)
-      return
-    }
+    if (entry !== undefined && waits && entry.lane.anchor === anchor) return
     if (entry !== undefined) this.#leave(group, entry)
     if (waits) this.#join(group, { ask: group.ask, priority: run.priority, anchor })
   }
@@ -152,19 +165,13 @@ export class Queue {
   }
 
   #rank(lane: Lane): void {
-    const first = lane.first
-    if (first === undefined) {
+    if (lane.first === undefined) {
       this.#open.delete(lane)
       this.#stuck.delete(lane)
       this.#denied.delete(lane)
       lane.isOpen = true
       this.#rest(lane)
-    } else if (lane.isOpen) {
-      this.#open.put(lane)
-    } else if (this.#stuck.has(lane)) {
-      lane.since = first.groups[0]!.waitingSince()
-      this.#stuck.put(lane)
-    }
+    } else if (lane.isOpen) this.#open.put(lane)
   }
 
   #reopen(lane: Lane): void {
@@ -215,21 +222,33 @@ export class Queue {
     if (isBetter) this.#reopen(lane)
   }
 
-  /** Keeps a node for the lane that has waited longest of those for which none has room; follows from the rows alone. */
+  /** Whom patience helps: a node is kept for the lane that has waited longest of those for which none has room; and the
+   *  one that has room now is placed first where others would take it piece by piece. Follows from the rows alone. */
   chooseHold(now: number): void {
     this.#hold = undefined
+    this.#turn = undefined
     for (const lane of this.#denied) this.#reopen(lane)
+    const least = leastOf(this.#lanes.values())
     for (const lane of this.#open.items().slice()) {
-      const since = lane.first!.groups[0]!.waitingSince()
-      if (now - since >= patienceMs && !fitsSomewhere(this.#nodes, lane)) this.block(lane)
+      if (lane.ask.use.slots === 0) continue
+      lane.since = lane.first!.groups[0]!.waitingSince()
+      if (now - lane.since < patienceMs) continue
+      if (!fitsSomewhere(this.#nodes, lane)) this.block(lane)
+      else if (asksMore(lane.ask.use, least)) this.#turn = longest(this.#turn, lane)
     }
-    for (let lane = this.#stuck.first(); lane !== undefined; lane = this.#stuck.first()) {
-      if (now - lane.since < patienceMs) return
+    const overdue: Lane[] = []
+    for (const lane of this.#stuck) {
+      lane.since = lane.first!.groups[0]!.waitingSince()
+      if (now - lane.since >= patienceMs) overdue.push(lane)
+    }
+    for (const lane of overdue.toSorted((a, b) => (waitsLonger(a, b) ? -1 : 1))) {
       const node = nearestToFit(this.#nodes, lane)
       if (node !== undefined) {
-        this.#hold = { lane, node }
+        const isLast = this.#turn !== undefined && waitsLonger(this.#turn, lane)
+        this.#hold = { lane, node, except: isLast ? this.#turn : undefined }
         return
       }
+      // Not before a node improves or changes.
       this.#stuck.delete(lane)
     }
   }
@@ -240,6 +259,11 @@ export class Queue {
       const lane = this.#open.first()
       const entry = lane?.first
       if (lane === undefined || entry === undefined) return undefined
+      const turn = this.#turn
+      if (turn?.isOpen === true && turn.priority >= lane.priority) {
+        this.#turn = undefined
+        if (turn.first !== undefined) return turn.first
+      }
       if (entry.slots === entry.run.slots) return entry
       entry.slots = entry.run.slots
       lane.entries.put(entry)
@@ -252,10 +276,7 @@ export class Queue {
     this.#open.delete(lane)
     lane.isOpen = false
     if (isDenied) this.#denied.add(lane)
-    const first = lane.first
-    if (first === undefined) return
-    lane.since = first.groups[0]!.waitingSince()
-    this.#stuck.put(lane)
+    if (lane.first !== undefined) this.#stuck.add(lane)
   }
 
   /** Not to be placed in this decision, whoever has room. */

@@ -1,5 +1,10 @@
 /** Reads the scheduler's transcripts: each block is commands, a line of dashes and what they answer. */
-import type { Ending, MemberDeclaration, TaskGroup } from "../../../src/schema/index.ts"
+import {
+  type Ending,
+  type MemberDeclaration,
+  type TaskGroup,
+  taskName,
+} from "../../../src/schema/index.ts"
 import { createScheduler, type Rejection, type Scheduler } from "../../../src/scheduler/index.ts"
 import {
   apply,
@@ -12,6 +17,7 @@ import {
   readTask,
   readTasks,
   type ReportItem,
+  type SubmitItem,
   taskRefOf,
 } from "../../../src/state/index.ts"
 import { aDeclaration, aGroup, aPlan, aProcess, readiness } from "../../support/plans.ts"
@@ -60,8 +66,11 @@ function groupOf(line: string): TaskGroup {
   const needs = {
     ...(options.has("node") && { node: options.get("node")! }),
     ...(options.has("cores") && { cores: Number(options.get("cores")) }),
+    ...(options.has("memory") && { memoryBytes: Number(options.get("memory")) * 2 ** 30 }),
+    ...(options.has("gpus") && { gpus: Number(options.get("gpus")) }),
     ...(options.has("labels") && { labels: Object.fromEntries(pairs(options.get("labels"))) }),
   }
+  const life = (["server", "service"] as const).find((word) => flags.includes(word)) ?? "batch"
   return aGroup(name, {
     count,
     needs,
@@ -72,7 +81,10 @@ function groupOf(line: string): TaskGroup {
         : verb === "stage"
           ? { driver: "builtin", verb, files: [] }
           : { driver: "builtin", verb },
-    life: flags.includes("server") ? "server" : "batch",
+    life,
+    ...(options.has("parallel") && { parallel: Number(options.get("parallel")) }),
+    ...(options.has("exclusive") && { exclusive: options.get("exclusive") as "node" }),
+    ...(flags.includes("pack") && { placing: "pack" as const }),
     nearOutputs: flags.includes("near"),
     after: pairs(options.get("after")).map(([group, on]) => ({ group, on: on as "ready" })),
     onLoss: (options.get("loss") ?? "fail") as "fail",
@@ -92,6 +104,8 @@ export class Stage {
   #index = 0
   #now = 0
   #run = ""
+  /** Submissions on their way, by label. */
+  readonly #underWay = new Map<string, SubmitItem>()
 
   perform(input: readonly string[]): string {
     const out: string[] = []
@@ -108,6 +122,7 @@ export class Stage {
   #line(line: string, groups: readonly TaskGroup[]): string[] {
     const { words, options } = parseLine(line)
     const [verb = "", first = "", second = "", third = ""] = words
+    if (options.has("run")) this.#run = options.get("run")!
     switch (verb) {
       case "node":
         return this.#node(first, options)
@@ -116,6 +131,18 @@ export class Stage {
         return []
       case "run":
         return this.#submit(first, groups, options)
+      case "propose":
+        return this.#propose(first, groups, options)
+      case "arrive":
+        return this.#arrive(first)
+      case "lose":
+        this.#scheduler.settle(this.#underWay.get(first)!.placements)
+        return []
+      case "cordon":
+        return this.#cordon(first, options)
+      case "dead":
+        this.#apply({ type: "dead", items: [{ id: this.#member(first), reason: "it burnt" }] })
+        return []
       case "plan":
         return this.#place(groups)
       case "decide":
@@ -158,6 +185,7 @@ export class Stage {
     const declared: MemberDeclaration = aDeclaration({
       name,
       cores: Number(options.get("cores") ?? 4),
+      memoryBytes: Number(options.get("memory") ?? 8) * 2 ** 30,
       capacity: Number(options.get("capacity") ?? 4),
       labels: Object.fromEntries(pairs(options.get("labels"))),
     })
@@ -174,10 +202,46 @@ export class Stage {
     this.#apply({ type: "session", items: [{ node, boot: "b", state }] })
   }
 
-  #submit(label: string, groups: readonly TaskGroup[], options: Options): string[] {
+  #item(label: string, groups: readonly TaskGroup[], options: Options): SubmitItem {
     const timeoutMs = Number(options.get("timeout") ?? 600) * 1000
-    const plan = aPlan(groups, { label, timeoutMs })
-    const item = { principal: "p", key: "", bodyHash: "", entryNode: "a", plan, placements: [] }
+    const priority = options.has("priority") ? { priority: Number(options.get("priority")) } : {}
+    const plan = aPlan(groups, { label, timeoutMs, ...priority })
+    return { principal: "p", key: "", bodyHash: "", entryNode: "a", plan, placements: [] }
+  }
+
+  /** A submission with what of it can be placed at once; it is not in the log yet. */
+  #propose(label: string, groups: readonly TaskGroup[], options: Options): string[] {
+    const item = this.#item(label, groups, options)
+    const input = { addressOf: String, budget: Number(options.get("budget") ?? 100) }
+    const placements = this.#scheduler.placeFirst(item.plan, input)
+    this.#underWay.set(label, { ...item, placements })
+    const placed = placements.map(({ group, index, node }) => {
+      const { count } = item.plan.groups.find(({ name }) => name === group)!
+      return `${taskName({ name: group, count }, index)} to ${this.#name(node)}`
+    })
+    return placed.length > 0 ? placed : ["nothing"]
+  }
+
+  #arrive(label: string): string[] {
+    const item = this.#underWay.get(label)!
+    const [result] = this.#apply({ type: "submit", items: [item] }).results
+    this.#scheduler.settle(item.placements)
+    if (result?.ok !== true) return [`refused: ${result?.detail}`]
+    this.#run = result.run!
+    return [this.#run]
+  }
+
+  #cordon(name: string, options: Options): string[] {
+    const mode = (options.get("mode") ?? "cordon") as "cordon"
+    const until = options.get("deadline")
+    const deadline = until === undefined ? {} : { deadlineAt: this.#now + Number(until) * 1000 }
+    const item = { id: this.#member(name), mode, reason: "new disk", ...deadline }
+    this.#apply({ type: "cordon", items: [item] })
+    return []
+  }
+
+  #submit(label: string, groups: readonly TaskGroup[], options: Options): string[] {
+    const item = this.#item(label, groups, options)
     const [result] = this.#apply({ type: "submit", items: [item] }).results
     if (result?.ok !== true) return [`refused: ${result?.detail}`]
     this.#run = result.run!
@@ -251,8 +315,8 @@ export class Stage {
 
   #place(groups: readonly TaskGroup[]): string[] {
     const placed = this.#scheduler.place(aPlan(groups), { addressOf: String })
-    return placed.flatMap(({ task, node, rejected }) => [
-      `${task}: ${node?.name ?? "no node"}`,
+    return placed.flatMap(({ task, node, waiting, rejected }) => [
+      `${task}: ${node?.name ?? waiting}`,
       ...rejected.map(rejection),
     ])
   }

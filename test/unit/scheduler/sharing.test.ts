@@ -321,7 +321,7 @@ function isPlaceable(story: Story, task: Task): boolean {
 test("with work that ends, everything that fits somewhere is placed in the end", () => {
   const ending = arbitraryWork.map((plan) => ({
     ...plan,
-    groups: plan.groups.map(({ with: _, ...group }) => ({ ...group, life: "batch" as const })),
+    groups: plan.groups.map(({ with: _with, ...group }) => ({ ...group, life: "batch" as const })),
   }))
   fc.assert(
     fc.property(
@@ -348,12 +348,13 @@ test("with work that ends, everything that fits somewhere is placed in the end",
   )
 })
 
+const small = (): Plan => aPlan([aGroup("small", { needs: { cores: 1 } })])
+
 test.each(["cores", "exclusive"])("who asks for much (%s) is not passed over for ever", (what) => {
   const has = [{ cores: 4, capacity: 4 }]
   const story = new Story(has)
   const { world } = story
   for (const node of [2, 3]) world.session(node, "lost")
-  const small = (): Plan => aPlan([aGroup("small", { needs: { cores: 1 } })])
   const large = what === "cores" ? { needs: { cores: 4 } } : { exclusive: "node" as const }
   for (let at = 0; at < 4; at++) story.submit(small())
   story.settle()
@@ -371,12 +372,34 @@ test.each(["cores", "exclusive"])("who asks for much (%s) is not passed over for
   }
   // Its patience, and as long as it takes until the four have ended that were there.
   expect(seconds).toBeLessThanOrEqual(patienceMs / 1000 + 4)
+  // It ends, and what was held back for it comes.
   story.end(
     story.live().find(({ task }) => task.run === run),
     0,
   )
   story.settle()
   expect(story.on(1)).toHaveLength(4)
+})
+
+test("nor by a run that is older and always has less", () => {
+  const story = new Story([{ cores: 4, capacity: 4 }])
+  const { world } = story
+  for (const node of [2, 3]) world.session(node, "lost")
+  story.submit(aPlan([aGroup("job", { count: 200, parallel: 3, needs: { cores: 1 } })]))
+  story.settle()
+  const lasting = aGroup("plain", { life: "service" })
+  story.submit(aPlan([lasting, aGroup("large", { needs: { cores: 4 } })]))
+  story.settle()
+  const [small, run] = story.runs
+  let seconds = 0
+  for (; world.task(run!, "large").state === "pending"; seconds++) {
+    expect(seconds).toBeLessThan(60)
+    world.now += 1000
+    const own = story.live().find(({ task }) => task.run === small)
+    story.end(own, 0)
+    story.settle()
+  }
+  expect(seconds).toBeLessThanOrEqual(patienceMs / 1000 + 4)
 })
 
 test("two runs alike never differ by more than one slot while both wait", () => {
