@@ -1,4 +1,5 @@
 /** One command → plan: what `troupe job run` and POST /v1/jobs hand in. */
+import { stringify } from "yaml"
 import { nearest } from "../lib/index.ts"
 import {
   type Issue,
@@ -14,7 +15,11 @@ import { issuesOfJob } from "./job-check.ts"
 export interface JobContext {
   /** What `local` means: the node that accepted the job. */
   readonly entryNode: string
-  readonly nodeNames: readonly string[]
+  /** ms since the epoch. */
+  readonly now: number
+  readonly toolVersion: string
+  /** Lower-case hex. */
+  readonly sha256: (text: string) => string
 }
 
 const secondMs = 1000
@@ -41,10 +46,10 @@ export function compileJob(
       ? ["init", groupName, "collect", "bundle", "done"]
       : ["init", groupName, "done"],
     timeoutMs: job.timeoutMs ?? timeoutMsDefault,
-    documents: [],
+    documents: isBundled ? [documentOf(job, context)] : [],
     variables: {},
     addresses: [],
-    resolved: {},
+    resolved: isBundled ? resolvedJob(job, context) : {},
     bundleFormat: "dir",
     ...(job.priority !== undefined && job.priority !== 0 && { priority: job.priority }),
   }
@@ -109,6 +114,42 @@ function labelOf(program: string): string {
     .slice(0, 64)
   // `r-12` would hide the run of that id.
   return label === "" || /^r-\d/.test(label) ? `job-${label}`.replace(/-$/, "") : label
+}
+
+/** The request as it was handed in: what a bundle has in the place of a manifest. */
+function documentOf(job: SubmitJob, { sha256 }: JobContext): Plan["documents"][number] {
+  const text = stringify({ job: given(job) })
+  const bytes = Array.from(text, (letter) => utf8Bytes(letter.codePointAt(0)!))
+  return {
+    path: "manifest.yaml",
+    digest: sha256(text),
+    bytes: bytes.reduce((sum, each) => sum + each, 0),
+    text,
+  }
+}
+
+/** Without what was not asked for. */
+function given(job: SubmitJob): Partial<SubmitJob> {
+  const pairs = Object.entries(job).filter(
+    ([, value]) => typeof value !== "object" || Object.keys(value).length > 0,
+  )
+  return Object.fromEntries(pairs)
+}
+
+function utf8Bytes(point: number): number {
+  if (point < 0x80) return 1
+  if (point < 0x800) return 2
+  return point < 0x10000 ? 3 : 4
+}
+
+/** In the form of a manifest's. */
+function resolvedJob(job: SubmitJob, { now, toolVersion }: JobContext): Plan["resolved"] {
+  return {
+    manifest: { job: given(job) },
+    resolved_at: `${new Date(now).toISOString().slice(0, 19)}Z`,
+    args: { [groupName]: job.command },
+    tool_version: toolVersion,
+  }
 }
 
 /** What brings artifacts home, and the output with them. */

@@ -1,4 +1,5 @@
 /** What only the leader answers about jobs, and about finished runs that are to run again. */
+import { createHash } from "node:crypto"
 import { CodecError } from "../lib/index.ts"
 import { compileJob, unknownNode } from "../manifests/index.ts"
 import { type Plan, type PlanView, type Run, SubmitJob, TroupeError } from "../schema/index.ts"
@@ -45,11 +46,16 @@ export async function planJob(
   return await planView(parts, { plan, warnings: [] }, options.signal)
 }
 
-function compile({ replica }: OperationParts, body: JobBody): Plan {
+function compile({ replica, context }: OperationParts, body: JobBody): Plan {
   const request = SubmitJob.parse(body.request)
   const { entryNode } = body
   const nodeNames = readMembers(replica.tables).map((member) => member.name)
-  const { plan, issues } = compileJob(request, { entryNode, nodeNames })
+  const { plan, issues } = compileJob(request, {
+    entryNode,
+    now: context.parts.clock.now(),
+    toolVersion: context.options.version,
+    sha256: (text) => createHash("sha256").update(text).digest("hex"),
+  })
   if (plan === undefined) {
     const count = issues.length === 1 ? "one mistake" : `${issues.length} mistakes`
     throw new TroupeError("ERR_REQUEST_INVALID", `the job has ${count}`, { issues })

@@ -10,13 +10,13 @@ import { follow } from "../follow.ts"
 import { onInterrupt } from "../interrupt.ts"
 import { type JobOptions, jobRequest } from "../job-request.ts"
 import { Left, stopOrLeave, tellHowToFollow } from "../leaving.ts"
-import { namedSinks, rawSinks } from "../log-sinks.ts"
 import { type Format, printItem, printOne, runValue } from "../output.ts"
+import { createPrinter } from "../output-printer.ts"
 import { jobPlanText } from "../plan-text.ts"
 import { countsText } from "../progress.ts"
 import { formatOf, type Session } from "../session.ts"
-import { createTails, type Tails } from "../tails.ts"
 import { safeLine } from "../width.ts"
+import { pourOutput } from "./logs.ts"
 
 interface Options extends JobOptions {
   readonly detach?: true
@@ -135,39 +135,37 @@ class Job {
     const limit = clock.timeoutSignal(limitMs, `run ${run.label}`)
     const signal = AbortSignal.any([interrupted.signal, limit])
     // Data for programs has standard output for itself; the output of the job is read by `troupe logs`.
-    const tails = format === "table" ? this.#tails(run, signal) : undefined
-    const last = await follow(client, run, {
+    const pouring = format === "table" ? this.#pour(run, signal) : undefined
+    const following = follow(client, run, {
       clock,
       signal,
-      onEvent: (event) => this.#onEvent(event, tails),
+      onEvent: (event) => this.#onEvent(event),
       onView: (view) => this.#onView(view),
     })
-    await tails?.done()
+    const [last] = await Promise.all([following, pouring])
     return await this.#conclude(last)
   }
 
-  #tails(run: RunView, signal: AbortSignal): Tails {
-    const { terminal } = this.#session
+  /** Everything that its members write, in one stream; a single one's as if it ran here. */
+  async #pour(run: RunView, signal: AbortSignal): Promise<void> {
     const { client, request } = this.#work
     const count = request.count ?? 1
-    const last = `job[${count - 1}]`
-    const sinkOf = count === 1 ? rawSinks(terminal, "both") : namedSinks(terminal, [last])
-    const onGap = (task: string, attempt: number, reason: string): void =>
-      terminal.tell(`${task}.${attempt}: output is missing: ${safeLine(reason)}`)
-    return createTails(client, run.id, { sinkOf, onGap, signal })
+    const printer = createPrinter(this.#session.terminal, {
+      timestamps: false,
+      raw: count === 1,
+      both: true,
+      cells: `job[${count - 1}]`.length,
+    })
+    await pourOutput(client.output(run.id, { tasks: ["job"], follow: true, signal }), printer)
   }
 
-  #onEvent(event: RunEvent, tails: Tails | undefined): void {
+  #onEvent(event: RunEvent): void {
     const { terminal } = this.#session
     const { type, task, attempt } = event
     if (this.#work.format === "jsonl") printItem(terminal, "RunEvent", event)
-    if (task === undefined || attempt === undefined || !/^job(\[\d+\])?$/.test(task)) return
-    if (type !== "task-assigned") return
-    if (attempt > 1) {
-      const node = event.node === undefined ? "" : ` on ${event.node}`
-      terminal.tell(terminal.paintError("gray", `${task}: attempt ${attempt}${node}`))
-    }
-    tails?.begin(task, attempt)
+    if (type !== "task-assigned" || attempt === undefined || attempt === 1) return
+    const node = event.node === undefined ? "" : ` on ${event.node}`
+    terminal.tell(terminal.paintError("gray", `${task}: attempt ${attempt}${node}`))
   }
 
   /** While nothing runs: why, once for each reason. */

@@ -1,11 +1,17 @@
 /** Jobs: what becomes of a command, and every mistake at once. */
+import { createHash } from "node:crypto"
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { interpolate } from "../../../src/lib/index.ts"
 import { compileJob, unknownNode } from "../../../src/manifests/index.ts"
 import { Plan, SubmitJob, type SubmitJobInput } from "../../../src/schema/index.ts"
 
-const context = { entryNode: "ada", nodeNames: ["ada", "bob"] }
+const context = {
+  entryNode: "ada",
+  now: 1_700_000_000_000,
+  toolVersion: "1.0.0",
+  sha256: (text: string) => createHash("sha256").update(text).digest("hex"),
+}
 
 function compiled(input: Partial<SubmitJobInput>): Plan {
   const { plan, issues } = compileJob(SubmitJob.parse({ command: ["make"], ...input }), context)
@@ -113,9 +119,16 @@ test.each([
 })
 
 test("artifacts come home: collect, bundle and seal behind the job, in a directory of its own", () => {
-  const plan = compiled({ artifacts: ["out/*.csv"] })
+  const plan = compiled({ artifacts: ["out/*.csv"], env: { NAME: "Zoë 日本 🎭" } })
   expect(plan.groups.map(({ name }) => name)).toEqual(["job", "collect-job", "bundle", "seal"])
   expect(plan.groups[0]).toMatchObject({ artifacts: ["out/*.csv"], work: { directory: true } })
+  const [document] = plan.documents
+  expect(document).toMatchObject({
+    path: "manifest.yaml",
+    bytes: Buffer.byteLength(document!.text!),
+  })
+  expect(document!.digest).toBe(context.sha256(document!.text!))
+  expect(document!.text).toContain("out/*.csv")
   expect(plan.groups[1]).toMatchObject({ with: "job", after: [{ group: "job", on: "finished" }] })
 })
 
