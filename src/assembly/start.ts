@@ -13,7 +13,7 @@ import {
   createRandom,
   loopOfThisProcess,
 } from "../platform/index.ts"
-import { limitLabels } from "../schema/index.ts"
+import { gpusLabel, limitLabels } from "../schema/index.ts"
 import {
   blobFile,
   createBlobStore,
@@ -26,6 +26,7 @@ import {
   lockDirectory,
 } from "../storage/index.ts"
 import { createTransfer } from "../transfer/index.ts"
+import { countGpus } from "./gpus.ts"
 import { hostAbilities } from "./host-abilities.ts"
 import { thisHost } from "./host.ts"
 
@@ -115,7 +116,8 @@ async function assemble(
     },
     ...(hooks.hold && { hold: hooks.hold }),
   }
-  const node = createNode(optionsOf(config), parts)
+  const gpus = await countGpus(process.env["PATH"] ?? "")
+  const node = createNode(optionsOf(config, gpus), parts)
   undo.push(() => node.stop())
   await node.start()
   const api = createApi(
@@ -146,13 +148,18 @@ async function assemble(
   }
 }
 
-function optionsOf(config: Config): NodeOptions {
+function optionsOf(config: Config, gpus: number): NodeOptions {
   const { name, cluster, labels, voter, capacity, join: seeds, timing, api } = config
   return {
     name,
     cluster,
     // A manifest's limits can be enforced here, or not: said so that work can be placed around it.
-    labels: { ...labels, ...limitLabels(hostAbilities().limits.enforced) },
+    labels: {
+      // What a hand has said of GPUs holds.
+      ...(gpus > 0 && { [gpusLabel]: String(gpus) }),
+      ...labels,
+      ...limitLabels(hostAbilities().limits.enforced),
+    },
     voter,
     capacity,
     version: build.version,

@@ -390,12 +390,12 @@ test("nor by a run that is older and always has less", () => {
   const lasting = aGroup("plain", { life: "service" })
   story.submit(aPlan([lasting, aGroup("large", { needs: { cores: 4 } })]))
   story.settle()
-  const [small, run] = story.runs
+  const [narrow, run] = story.runs
   let seconds = 0
   for (; world.task(run!, "large").state === "pending"; seconds++) {
     expect(seconds).toBeLessThan(60)
     world.now += 1000
-    const own = story.live().find(({ task }) => task.run === small)
+    const own = story.live().find(({ task }) => task.run === narrow)
     story.end(own, 0)
     story.settle()
   }
