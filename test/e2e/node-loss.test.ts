@@ -21,6 +21,32 @@ interface Beat {
   readonly at: number
 }
 
+/** All hosts share one file system and one clock: every attempt says there that it lives. */
+const beats = (file: string): readonly Beat[] =>
+  readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" ").map(Number))
+    .map(([attempt, at]) => ({ attempt: attempt!, at: at! }))
+
+const script = (file: string): string =>
+  `while :; do echo $TROUPE_ATTEMPT $(date +%s%3N) >> ${file}; sleep 0.05; done`
+
+async function submitJob(to: Node, job: Record<string, unknown>): Promise<RunView> {
+  const response = await fetch(`${to.api}/v1/jobs`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ timeoutMs: 600_000, ...job }),
+  })
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
+  return (await response.json()) as RunView
+}
+
+const placeOf = async (from: Node, run: string, attempt: number): Promise<string | undefined> => {
+  const [task] = (await runOf(from, run)).tasks
+  return task?.attempts.at(-1)?.n === attempt ? task.node : undefined
+}
+
 describe.skipIf(!hasHosts)("a node that is lost", () => {
   let cluster: Cluster | undefined
   const directory = mkdtempSync(join(tmpdir(), "troupe-loss-"))
@@ -30,32 +56,6 @@ describe.skipIf(!hasHosts)("a node that is lost", () => {
     cluster = undefined
   })
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
-
-  /** All hosts share one file system and one clock: every attempt says there that it lives. */
-  const beats = (file: string): readonly Beat[] =>
-    readFileSync(file, "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => line.split(" ").map(Number))
-      .map(([attempt, at]) => ({ attempt: attempt!, at: at! }))
-
-  const script = (file: string): string =>
-    `while :; do echo $TROUPE_ATTEMPT $(date +%s%3N) >> ${file}; sleep 0.05; done`
-
-  async function submitJob(to: Node, job: Record<string, unknown>): Promise<RunView> {
-    const response = await fetch(`${to.api}/v1/jobs`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ timeoutMs: 600_000, ...job }),
-    })
-    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
-    return (await response.json()) as RunView
-  }
-
-  const placeOf = async (from: Node, run: string, attempt: number): Promise<string | undefined> => {
-    const [task] = (await runOf(from, run)).tasks
-    return task?.attempts.at(-1)?.n === attempt ? task.node : undefined
-  }
 
   async function ready(): Promise<{ leader: Node; others: readonly Node[] }> {
     cluster = await startCluster(3)

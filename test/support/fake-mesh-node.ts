@@ -156,6 +156,7 @@ export class FakeNode implements Mesh {
     try {
       await this.connect(peer, { signal })
       const node = this.#net.node(peer.peerId)!
+      if (protocol === "/troupe/job/1") this.#net.echo(() => this.#comeAgain(peer.peerId, payload))
       this.#net.send(this, node, () => {
         void node.#serve(this, { protocol, payload: payload.slice(), cancel }).then((reply) => {
           this.#net.send(node, this, () => reply(answer))
@@ -169,6 +170,13 @@ export class FakeNode implements Mesh {
     } finally {
       this.#pending.delete(pending)
     }
+  }
+
+  #comeAgain(peerId: string, payload: Uint8Array): void {
+    const node = this.#net.node(peerId)
+    if (!node?.alive) return
+    const order = { protocol: "/troupe/job/1", payload, cancel: new AbortController() } as const
+    this.#net.arrive(peerId, () => void node.#serve(this, order))
   }
 
   handle(protocol: RequestProtocol, handler: RequestHandler): void {

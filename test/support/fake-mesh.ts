@@ -9,6 +9,10 @@ export interface FakeNetworkOptions {
   readonly delayMs?: readonly [number, number]
   /** Share of frames that are lost, 0 to 1. Requests and streams never lose anything. */
   readonly frameLoss?: number
+  /** Share of the leader's orders and the workers' reports that come once more, up to `echoMs` later; nobody hears the
+   *  answer. They reach the receiver of then, whichever life that is. */
+  readonly echoes?: number
+  readonly echoMs?: number
   /** A dial that nobody answers fails after this. */
   readonly dialMs?: number
   /** A connection over a cut path ends after this. */
@@ -44,11 +48,20 @@ export class FakeNetwork {
     this.options = {
       delayMs: [0.1, 0.3],
       frameLoss: 0,
+      echoes: 0,
+      echoMs: 30_000,
       dialMs: 2000,
       silenceMs: 5000,
       heldMax: 4096,
       ...options,
     }
+  }
+
+  /** Plans the second coming of a message, by dice. */
+  echo(come: () => void): void {
+    const { echoes, echoMs } = this.options
+    if (echoes === 0 || this.random.next() >= echoes) return
+    this.clock.after(echoMs * this.random.next(), come)
   }
 
   /** A process of this peer; one of the same id replaces the dead one. */

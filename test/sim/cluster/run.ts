@@ -79,7 +79,13 @@ class Simulation {
     this.world = new World({
       seed,
       script,
-      network: { frameLoss, delayMs: far ? [5, 25] : [0.1, 2], silenceMs: 5000 },
+      network: {
+        frameLoss,
+        delayMs: far ? [5, 25] : [0.1, 2],
+        silenceMs: 5000,
+        // In every fourth world orders and reports come twice, the second time late.
+        echoes: seed % 4 === 3 ? 0.2 : 0,
+      },
     })
     const { random } = this.world
     const isHurt = seed % 2 === 0

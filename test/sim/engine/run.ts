@@ -74,6 +74,8 @@ class Engine {
         frameLoss: dice.pick([0, 0, 0.01, 0.05]),
         delayMs: dice.chance(0.2) ? [5, 25] : [0.1, 2],
         silenceMs: 5000,
+        // In every third world orders and reports come twice, the second time late.
+        echoes: seed % 3 === 1 ? 0.2 : 0,
       },
       onProcess: (machine, event) => ledger.take?.(machine, event),
     })

@@ -113,7 +113,7 @@ test("cancelled before its node has heard of it: it ends as never started", asyn
 test("a node that has lost every trace of what it ran says so, in effect: unknown, by the task's policy", async () => {
   const stage = await Stage.open(3, () => ({ durationMs: 10 * minute }))
   const victim = stage.other
-  const runs = []
+  const runs: string[] = []
   for (const onLoss of ["wait", "requeue"] as const) {
     runs.push(await stage.submit([aJob({ onLoss, needs: { node: victim.name } })]))
   }
@@ -126,4 +126,31 @@ test("a node that has lost every trace of what it ran says so, in effect: unknow
     `job was lost: ${victim.name} has no trace of it any more`,
   ])
   expect((await stage.finished(runs[1]!, 30 * minute)).verdict).toBe("succeeded")
+})
+
+test("every order and report comes twice, the second time late and to whoever lives then: none begins twice", async () => {
+  const stage = await Stage.open(3, () => ({ durationMs: 3000 }), {
+    network: { echoes: 1, echoMs: 20_000 },
+  })
+  const runs: string[] = []
+  for (const onLoss of ["wait", "requeue"] as const) {
+    runs.push(await stage.submit([aJob({ onLoss, count: 12 })]))
+  }
+  const victim = stage.other
+  await stage.started(victim)
+  victim.kill()
+  await stage.world.pass(1000)
+  victim.start()
+  const { leader } = stage
+  leader.pause()
+  await stage.world.pass(3000)
+  leader.resume()
+  for (const run of runs) expect((await stage.finished(run)).verdict).toBe("succeeded")
+  // Until the last of them has come again.
+  await stage.world.pass(30_000)
+  for (const { keeper } of stage.world.machines) {
+    const begun = keeper.starts.map(({ run, task, fence }) => `${run}/${task}/${fence}`)
+    expect(new Set(begun).size).toBe(begun.length)
+    expect(keeper.list()).toEqual([])
+  }
 })

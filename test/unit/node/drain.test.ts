@@ -64,7 +64,7 @@ test("drained: a service moves at once, a batch job without a deadline stays", a
   const victim = stage.other
   const batch = await stage.submit([aJob({ needs: { node: victim.name } })])
   await stage.started(victim)
-  const runs = []
+  const runs: string[] = []
   for (let n = 0; n < 3; n++) runs.push(await stage.submit([aJob({ life: "service" })]))
   const service = await stage.world.until("a service there", minute, () =>
     runs.find((run) => placeOf(stage, run) === victim),

@@ -176,7 +176,7 @@ test("fail: 30 s after its node was heard last the attempt is lost; what comes b
 test("a host that was restarted has lost what waits, and what may be moved runs again", async () => {
   const stage = await Stage.open(3, () => ({ durationMs: 4 * minute }))
   const victim = stage.other
-  const runs = []
+  const runs: string[] = []
   for (const onLoss of ["wait", "requeue"] as const) {
     runs.push(await stage.submit([aJob({ onLoss, needs: { node: victim.name } })]))
   }

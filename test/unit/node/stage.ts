@@ -23,9 +23,10 @@ export class Stage {
   readonly world: World
   readonly seen: Seen[] = []
 
-  private constructor(script: WorldOptions["script"]) {
+  private constructor(script: WorldOptions["script"], network: WorldOptions["network"]) {
     this.world = new World({
       seed: 3,
+      ...(network && { network }),
       ...(script && { script }),
       onProcess: (machine, { kind, spec }) => {
         this.seen.push({ machine, kind, fence: spec.fence, at: this.world.clock.boottime() })
@@ -37,12 +38,13 @@ export class Stage {
   static async open(
     size: number,
     script?: WorldOptions["script"],
-    options: Pick<MachineOptions, "keeperMs"> = {},
+    options: Pick<MachineOptions, "keeperMs"> & Pick<WorldOptions, "network"> = {},
   ): Promise<Stage> {
-    const stage = new Stage(script)
+    const { network, ...machine } = options
+    const stage = new Stage(script, network)
     for (let number = 1; number <= size; number++) {
       const seeds = Array.from({ length: number - 1 }, (_, place) => place + 1)
-      stage.world.add({ number, seeds, ...options }).start()
+      stage.world.add({ number, seeds, ...machine }).start()
     }
     await stage.world.until("one cluster", minute, () => formed(stage.world))
     await stage.world.until("the newest version", minute, () =>
