@@ -303,6 +303,27 @@ test("a leader that is not to vote hands over to the voter that has most", () =>
   expect(planHandover(input([voter(1, { never: true }), standby(2)]))).toBeUndefined()
 })
 
+test("a leader that is drained, or has no room, hands over to one that is not", () => {
+  const seen = input([voter(1), voter(2), voter(3, { lags: 5 })])
+  expect(planHandover({ ...seen, loaded: new Set([1]) })).toBe(2)
+  expect(planHandover({ ...seen, loaded: new Set([1, 2]) })).toBe(3)
+  expect(planHandover({ ...seen, loaded: new Set([2]) })).toBeUndefined()
+  // Where all are, it leads on: handing over would never end.
+  expect(planHandover({ ...seen, loaded: new Set([1, 2, 3]) })).toBeUndefined()
+})
+
+test("a voter that was declared dead is replaced at once, unless it answers", () => {
+  const dead = { at: 1, reason: "" }
+  const said = (seen: AutopilotInput): AutopilotInput => ({
+    ...seen,
+    members: seen.members.map((member) => (member.id === 3 ? { ...member, dead } : member)),
+  })
+  const silent = input([voter(1), voter(2), voter(3, { silent: 1 }), standby(4)])
+  expect(planVoters(silent)).toBeUndefined()
+  expect(planVoters(said(silent))?.reason).toContain("4 takes its place")
+  expect(planVoters(said(input([voter(1), voter(2), voter(3), standby(4)])))).toBeUndefined()
+})
+
 test("nothing is begun while a joint change is under way", () => {
   const seen = [voter(1), standby(2), standby(3)]
   expect(planVoters(input(seen, [1]))).toBeUndefined()

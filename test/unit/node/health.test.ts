@@ -21,6 +21,8 @@ interface Node {
   readonly clockOffsetMs?: number
   readonly roundTripP99Ms?: number
   readonly isUnheard?: boolean
+  readonly said?: Pick<Member, "cordon" | "dead">
+  readonly attempts?: number
   readonly facts?: Partial<Facts>
 }
 
@@ -32,7 +34,8 @@ function assess(nodes: readonly Node[], conflicts: Record<string, string> = {}):
     const name = `n${place + 1}`
     const answers = node.answers ?? true
     return {
-      member: { id: place + 1, name, role: node.role ?? "voter" } as Member,
+      member: { id: place + 1, name, role: node.role ?? "voter", ...node.said } as Member,
+      ...(node.attempts !== undefined && { attempts: node.attempts }),
       answers,
       silentMs: node.isUnheard ? undefined : answers ? 0 : 12_400,
       facts: {
@@ -105,6 +108,10 @@ test.each<{ node: Node; problem: RegExp }>([
   { node: { clockOffsetMs: -4000 }, problem: /^the clock of n3 is 4.0 s behind the others: / },
   { node: { facts: { diskFreeBytes: 300 << 20 } }, problem: /^n3 has 300 MiB of disk left: / },
   {
+    node: { facts: { full: "has 93 % of its disk in use", diskFreeBytes: 1 } },
+    problem: /^n3 has 93 % of its disk in use and takes no work: make room/,
+  },
+  {
     node: { facts: { vitals: { ...vitals, loopDelayP99Ms: 300 } } },
     problem: /^n3 is kept waiting for 300 ms/,
   },
@@ -129,6 +136,33 @@ test("what is silent is told once, not for its old figures too", () => {
     facts: { diskFreeBytes: 1 },
   }
   expect(assess([{}, {}, node]).problems).toHaveLength(1)
+})
+
+const drain = { mode: "drain", reason: "", at: 1 } as const
+
+test.each<{ node: Node; note: string; problems?: number }>([
+  {
+    node: { said: { cordon: { mode: "cordon", reason: "new disk", at: 1 } }, attempts: 3 },
+    note: "n3 is cordoned (new disk): 'troupe cluster uncordon' ends that",
+  },
+  {
+    node: { said: { cordon: drain }, attempts: 2 },
+    note: "n3 is being drained: 2 attempts still run there",
+  },
+  {
+    node: { said: { cordon: drain }, attempts: 1 },
+    note: "n3 is being drained: 1 attempt still runs there",
+  },
+  { node: { said: { cordon: { ...drain, reason: "x" } }, attempts: 0 }, note: "n3 is drained (x)" },
+  // Whoever said so knows that it does not answer.
+  {
+    node: { said: { dead: { at: 1, reason: "burnt" } }, answers: false },
+    note: "n3 was declared dead (burnt): it counts again when it answers",
+  },
+])("$note", ({ node, note }) => {
+  const health = assess([{}, {}, node])
+  expect([health.notes, health.problems]).toEqual([[note], []])
+  expect(health.nodes[2]).toMatchObject(node.said ?? {})
 })
 
 test("versions that differ are noted", () => {
