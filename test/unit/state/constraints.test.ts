@@ -34,12 +34,21 @@ test.each<[Needs, number, string]>([
   [{ arch: "x64" }, 2, "is arm64, x64 is needed"],
   [{ cores: 8 }, 3, "has 4 cores, 8 are needed"],
   [{ memoryBytes: 12 * 2 ** 30 }, 4, "has 8 GiB of memory, 12 GiB is needed"],
-  [{ labels: { site: "x", gpu: "h100" } }, 5, "has label gpu=a100, gpu=h100 is needed"],
-  [{ labels: { rack: "3" } }, 5, "has no label rack, rack=3 is needed"],
-  [{ labels: { constructor: "3" } }, 5, "has no label constructor, constructor=3 is needed"],
-  [{ tools: ["iperf3", "docker"] }, 6, "has no docker on its PATH"],
+  [{ gpus: 1 }, 5, "has 0 GPUs, 1 is needed"],
+  [{ labels: { site: "x", gpu: "h100" } }, 6, "has label gpu=a100, gpu=h100 is needed"],
+  [{ labels: { rack: "3" } }, 6, "has no label rack, rack=3 is needed"],
+  [{ labels: { constructor: "3" } }, 6, "has no label constructor, constructor=3 is needed"],
+  [{ tools: ["iperf3", "docker"] }, 7, "has no docker on its PATH"],
 ])("%j is not met", (needs, step, reason) => {
-  expect(firstUnmet(needs, member)).toEqual({ step, reason })
+  const [need] = Object.keys(needs)
+  expect(firstUnmet(needs, member)).toEqual({ step, need, reason })
+})
+
+test("GPUs are a number in a label; what is no number is none", () => {
+  const having = (gpus: string): Member => ({ ...member, labels: { "troupe.gpus": gpus } })
+  expect(firstUnmet({ gpus: 2 }, having("2"))).toBeUndefined()
+  expect(firstUnmet({ gpus: 2 }, having("1"))?.reason).toBe("has 1 GPU, 2 are needed")
+  expect(firstUnmet({ gpus: 1 }, having("many"))?.reason).toBe("has 0 GPUs, 1 is needed")
 })
 
 test("of several that fail the first in the order of the schema is named", () => {
