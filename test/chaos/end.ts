@@ -24,7 +24,7 @@ const askedAtOnce = 8
 
 export class EndError extends Error {}
 
-async function until<T>(
+export async function until<T>(
   what: string,
   limitMs: number,
   look: () => Promise<T | undefined | string>,

@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statfsSync,
   truncateSync,
@@ -27,6 +28,8 @@ export interface MachineOptions {
   readonly program: string
   readonly hasOwnDisk: boolean
   readonly hasOwnClock: boolean
+  /** More of them for `node start`. */
+  readonly flags?: Readonly<Record<string, string>>
 }
 
 const diskBytes = 640 * 2 ** 20
@@ -84,6 +87,7 @@ export class Machine {
       api: `${host.address}:8770`,
       "log-file": join(logs, `${name}.log`),
       "log-level": "debug",
+      ...this.#options.flags,
     }
     const words = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value])
     const [command, ...enter] = host.enter
@@ -253,19 +257,30 @@ export class Machine {
 
   // ------------------------------------------------------------------ end
 
-  /** Keepers whose data directory is ours: they outlive the node, and a wiped one has nobody else to end them. */
+  /** kill -9 of the keeper alone: what it has started is left to itself. */
+  killKeeper(): void {
+    for (const pid of this.#processes("troupe-keeper")) kill(pid)
+  }
+
+  /** Keepers outlive the node, and those of a wiped one have nobody else to end them. */
   endKeepers(): void {
-    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-      let words: string[]
-      try {
-        words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")
-      } catch {
-        // It has ended meanwhile.
-        continue
-      }
-      const isOurs = words.some((word) => word === this.data || word.startsWith(`${this.data}/`))
-      if (isOurs && Number(pid) !== this.#child?.pid) kill(Number(pid))
-    }
+    for (const pid of this.#processes("troupe-keeper", "troupe-spawner")) kill(pid)
+  }
+
+  /** Those of this name that work in our data directory. */
+  #processes(...names: readonly string[]): number[] {
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          const name = readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0.*$/su, "")
+          return names.includes(name) && readlinkSync(`/proc/${pid}/cwd`).startsWith(this.data)
+        } catch {
+          // It has ended meanwhile.
+          return false
+        }
+      })
+      .map(Number)
   }
 
   remove(): void {

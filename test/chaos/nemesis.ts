@@ -131,6 +131,10 @@ export class Nemesis {
       this.#busy.delete(machine)
       return undefined
     }
+    if (kind === "keeper") {
+      machine.killKeeper()
+      return { machines, text: "kill -9 of the keeper", heal: () => undefined }
+    }
     if (kind === "stop") {
       machine.pause()
       return { machines, text: "SIGSTOP", heal: () => machine.resume() }

@@ -13,6 +13,7 @@ export const faultKinds = [
   "wipe",
   "term",
   "transfer",
+  "keeper",
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
