@@ -1,7 +1,7 @@
 /** One bug of the bug bank (consensus B-01 to B-33), or one broken rule (C-nn), as a change of a few characters, and the tests that must notice it. */
 
 export interface Mutant {
-  /** `B-20` or `C-17`, with a letter where the bug has several forms. */
+  /** `B-20`, `C-17` or `S-03`, with a letter where the bug has several forms. */
   readonly id: string
   readonly what: string
   readonly file: string

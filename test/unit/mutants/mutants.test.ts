@@ -6,7 +6,7 @@ import { type Mutant, mutate } from "../../mutants/mutant.ts"
 import { sourceText } from "../../mutants/scratch.ts"
 
 test("every bug of the bank has a row, and no two rows have one id", () => {
-  const bugs = mutants.filter(({ id }) => !/^C-\d\d[a-z]?$/.test(id))
+  const bugs = mutants.filter(({ id }) => !/^[CS]-\d\d[a-z]?$/.test(id))
   const numbers = new Set(bugs.map(({ id }) => Number(/^B-(\d\d)[a-z]?$/.exec(id)?.[1])))
   expect([...numbers]).toEqual(Array.from({ length: bugCount }, (_, place) => place + 1))
   expect(new Set(mutants.map(({ id }) => id)).size).toBe(mutants.length)
