@@ -13,6 +13,8 @@ interface Options {
 }
 
 const lookMs = 1000
+/** A node that is silent for so long may be gone for good. */
+const silentMs = 10_000
 /** Tasks that a line of progress names. */
 const namesMax = 5
 
@@ -88,6 +90,7 @@ async function untilEmpty(
   { begun, signal }: { readonly begun: NodeCordoned; readonly signal: AbortSignal },
 ): Promise<void> {
   let told = begun.attempts
+  let isSilent = false
   for (;;) {
     const view = (await client.nodes({ signal })).find(({ member }) => member.id === begun.id)
     // Removed meanwhile: what ran there is settled.
@@ -98,6 +101,12 @@ async function untilEmpty(
     if (left !== undefined && left !== told) {
       terminal.tell(`${begun.node}: ${left} left: ${namesText(holds)}`)
       told = left
+    }
+    if (view.state === "silent" && (view.silentMs ?? 0) > silentMs && !isSilent) {
+      isSilent = true
+      terminal.tell(
+        `${begun.node} does not answer, so nothing there can be stopped; if it will not come back: troupe cluster declare-dead ${begun.node}`,
+      )
     }
     await clock.sleep(lookMs, { signal })
   }

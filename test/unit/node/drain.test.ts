@@ -34,17 +34,17 @@ function placeOf(stage: Stage, run: string): Machine | undefined {
 }
 
 test("drained: what runs may go on until the deadline, then it runs again elsewhere; nothing new comes", async () => {
-  const stage = await Stage.open(3, () => ({ durationMs: 3 * minute }))
+  const stage = await Stage.open(3, () => ({ durationMs: 90_000 }))
   const run = await stage.submit([aJob({ retries: 0 })])
   const first = await stage.world.until("a place", minute, () => placeOf(stage, run))
   await stage.started(first)
   const told = await say(stage, first.name, {
     mode: "drain",
     reason: "new disk",
-    deadlineMs: minute,
+    deadlineMs: 30_000,
   })
   expect(told).toMatchObject({ node: first.name, attempts: 1, holds: [`${run}/job`] })
-  await stage.world.pass(minute - 2000)
+  await stage.world.pass(28_000)
   expect(stage.of(first, "end")).toEqual([])
   const more = await stage.submit([aJob({ count: 6 })])
   await stage.world.until("it elsewhere", minute, () => placeOf(stage, run) !== first)

@@ -3,9 +3,9 @@ import { expect, test } from "vitest"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { aJob, minute, Stage } from "./stage.ts"
 
-const longMs = 10 * minute
+const longMs = 3 * minute
 
-/** A job of ten minutes on a node that does not lead, moved elsewhere when that is lost. */
+/** A job of three minutes on a node that does not lead, moved elsewhere when that is lost. */
 async function movable(script = { durationMs: longMs }): Promise<{
   stage: Stage
   run: string
@@ -77,7 +77,7 @@ test("requeue: the leader that is cut off ends its own, too", async () => {
 test("requeue: a machine that sleeps ends what it had as soon as it wakes, and its word comes too late", async () => {
   const { stage, run, victim } = await movable()
   victim.sleep()
-  await stage.world.pass(12 * minute)
+  await stage.world.pass(5 * minute)
   expect(stage.run(run).verdict).toBe("succeeded")
   const begun = stage.world.clock.boottime()
   victim.wake()
@@ -110,7 +110,7 @@ test("requeue: a short absence ends nothing", async () => {
   victim.kill()
   await stage.world.pass(2000)
   victim.start()
-  await stage.world.pass(minute)
+  await stage.world.pass(20_000)
   expect(stage.of(victim, "end")).toEqual([])
   expect(stage.task(run, "job").attempts).toHaveLength(1)
 })
@@ -118,18 +118,19 @@ test("requeue: a short absence ends nothing", async () => {
 async function pinned(
   onLoss: "wait" | "fail",
   durationMs: number,
+  size = 3,
 ): Promise<{ stage: Stage; run: string; victim: Machine }> {
-  const stage = await Stage.open(3, () => ({ durationMs }))
+  const stage = await Stage.open(size, () => ({ durationMs }))
   const victim = stage.other
   const run = await stage.submit([aJob({ onLoss, needs: { node: victim.name } })])
   await stage.started(victim)
   return { stage, run, victim }
 }
 
-test("wait: a laptop that sleeps an hour goes on when it wakes, and its late result counts", async () => {
-  const { stage, run, victim } = await pinned("wait", 5 * minute)
+test("wait: a laptop that sleeps goes on when it wakes, and its late result counts", async () => {
+  const { stage, run, victim } = await pinned("wait", 5 * minute, 2)
   victim.sleep()
-  await stage.world.pass(60 * minute)
+  await stage.world.pass(20 * minute)
   expect(stage.sessionState(victim)).toBe("lost")
   expect(stage.run(run).state).toBe("active")
   victim.wake()
@@ -143,7 +144,7 @@ test("wait: what ended while it was cut off, and slept, is told on waking", asyn
   stage.world.net.isolate(victim.peerId)
   await stage.world.until("its end", 2 * minute, () => stage.of(victim, "end").length === 1)
   victim.sleep()
-  await stage.world.pass(12 * minute)
+  await stage.world.pass(5 * minute)
   victim.wake()
   stage.world.net.heal()
   expect((await stage.finished(run)).verdict).toBe("succeeded")
@@ -153,7 +154,7 @@ test("wait: what ended while it was cut off, and slept, is told on waking", asyn
 test("wait: a result of long ago is told by another life of the node", async () => {
   const { stage, run, victim } = await pinned("wait", minute)
   victim.kill()
-  await stage.world.pass(12 * minute)
+  await stage.world.pass(5 * minute)
   expect(stage.of(victim, "end")).toHaveLength(1)
   victim.start()
   expect((await stage.finished(run)).verdict).toBe("succeeded")
@@ -174,7 +175,7 @@ test("fail: 30 s after its node was heard last the attempt is lost; what comes b
 })
 
 test("a host that was restarted has lost what waits, and what may be moved runs again", async () => {
-  const stage = await Stage.open(3, () => ({ durationMs: 4 * minute }))
+  const stage = await Stage.open(3, () => ({ durationMs: 2 * minute }))
   const victim = stage.other
   const runs: string[] = []
   for (const onLoss of ["wait", "requeue"] as const) {
