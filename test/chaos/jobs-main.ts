@@ -45,7 +45,6 @@ await runAsProcess(usage, async (args) => {
   const { kinds, lack } = possibleFaults(kindsOf(values.faults))
   for (const line of lack) console.error(line)
   const directory = resolve(values.out ?? `runs/rough-seed-${seed}`)
-  const say = (line: string): void => console.log(line)
   const result = await runRoughJobs({
     seed,
     jobs,
@@ -53,7 +52,7 @@ await runAsProcess(usage, async (args) => {
     ms: minutes * 60_000,
     kinds,
     directory,
-    say,
+    say: (line) => console.log(line),
   })
   console.log(describeRough(result))
   const isStruck = result.struck.size > 0

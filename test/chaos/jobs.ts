@@ -210,11 +210,13 @@ async function eventsOf(machine: Machine, run: string): Promise<readonly RunEven
   return lines.map((line) => JSON.parse(line) as RunEvent)
 }
 
+function listed(counts: ReadonlyMap<string, number>): string {
+  return [...counts].map(([what, times]) => `${times} ${what}`).join(", ")
+}
+
 /** In a few lines. */
 export function describeRough(result: RoughResult): string {
   const { faults, results, outcomes, struck, starts, again, tookMs } = result
-  const listed = (counts: ReadonlyMap<string, number>): string =>
-    [...counts].map(([what, times]) => `${times} ${what}`).join(", ")
   return [
     faults.length === 0 ? "all accounted for" : `${faults.length} faults`,
     `tasks: ${listed(results)}; ${starts} processes, ${again} of them again, in ${Math.round(tookMs / 1000)} s`,

@@ -39,6 +39,13 @@ async function troupe(at: Node, ...words: readonly string[]): Promise<Said> {
   return { code, stdout: Buffer.concat(stdout), stderr }
 }
 
+async function nothingLeft(mark: string): Promise<void> {
+  await eventually(
+    "every process of it to be gone",
+    async () => await Promise.resolve(processesWith(mark).length === 0 || undefined),
+  )
+}
+
 describe.skipIf(!hasHosts)("jobs that behave badly", () => {
   let cluster: Cluster
   let entry: Node
@@ -91,13 +98,6 @@ describe.skipIf(!hasHosts)("jobs that behave badly", () => {
     const { items } = await get<{ items: NodeView[] }>(entry, "/v1/nodes")
     const { labels } = items.find(({ member }) => member.name === node.name)!.member
     return labels[`troupe.limits.${limit}`] === "enforced"
-  }
-
-  async function nothingLeft(mark: string): Promise<void> {
-    await eventually(
-      "every process of it to be gone",
-      async () => await Promise.resolve(processesWith(mark).length === 0 || undefined),
-    )
   }
 
   test("one that forks, forks again from a session of its own and hears no TERM dies whole when it is cancelled", async () => {
@@ -197,14 +197,14 @@ describe.skipIf(!hasHosts)("jobs that behave badly", () => {
   })
 
   test("what cannot be run says why", async () => {
-    const words = (command: readonly string[]) => ["job", "run", "--node", other.name, ...command]
-    const missing = await troupe(entry, ...words(["--", "no-such-program-anywhere"]))
+    const run = ["job", "run", "--node", other.name]
+    const missing = await troupe(entry, ...run, "--", "no-such-program-anywhere")
     expect(missing.code).toBe(3)
     expect(missing.stderr).toContain("no-such-program-anywhere")
-    const plain = await troupe(entry, ...words(["--", "/etc/passwd"]))
+    const plain = await troupe(entry, ...run, "--", "/etc/passwd")
     expect(plain.code).toBe(3)
     expect(plain.stderr).toContain("/etc/passwd")
-    const nowhere = await troupe(entry, ...words(["--cwd", "/no/such/place", "--", "true"]))
+    const nowhere = await troupe(entry, ...run, "--cwd", "/no/such/place", "--", "true")
     expect(nowhere.code).toBe(3)
     expect(nowhere.stderr).toContain("/no/such/place")
   })

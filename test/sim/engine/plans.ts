@@ -23,6 +23,8 @@ export interface PlanOptions {
   readonly machines: number
   /** Fields and kinds of state version 3. */
   readonly isNewest: boolean
+  /** Long work that is moved when its node is lost, and little else. */
+  readonly moves: boolean
 }
 
 const marks = ["started", "ready", "succeeded", "finished"] as const
@@ -39,7 +41,7 @@ export function randomPlan(label: string, random: SeededRandom, options: PlanOpt
   const priority = options.isNewest && random.chance(0.4) ? random.between(-2, 2) : undefined
   return aPlan([...named, ...(isBundled ? bookkeeping(named) : [])], {
     label,
-    timeoutMs: random.pick([12_000, 40_000, 120_000, 240_000]),
+    timeoutMs: options.moves ? 240_000 : random.pick([12_000, 40_000, 120_000, 240_000]),
     kind: isManifest ? "manifest" : "job",
     ...(priority !== undefined && { priority }),
   })
@@ -69,16 +71,18 @@ function randomGroup(
   const isLarge = life === "batch" && random.chance(0.25)
   return aGroup(name, {
     count: isLarge ? random.between(5, 20) : random.between(1, 3),
-    work: randomWork(label, { name, life }, random),
+    work: randomWork(label, { name, life, isLong: options.moves }, random),
     needs: randomNeeds(random, options),
     ...(anchor !== undefined && { with: anchor }),
     after,
     life,
     retries: random.chance(0.5) ? 0 : random.between(1, 4),
     backoffMs: random.pick([0, 100, 1000, 4000]),
-    ...(random.chance(0.25) && { deadlineMs: random.between(300, 6000) }),
+    ...(!options.moves && random.chance(0.25) && { deadlineMs: random.between(300, 6000) }),
     graceMs: random.pick([200, 1000, 5000]),
-    onLoss: random.pick(["wait", "wait", "requeue", "requeue", "fail"] as const),
+    onLoss: random.pick(
+      options.moves ? (["requeue"] as const) : (["wait", "wait", "requeue", "fail"] as const),
+    ),
     vital: random.chance(0.85),
     ...(options.isNewest && newestFields(random)),
   })
@@ -122,12 +126,12 @@ function randomNeeds(
 
 function randomWork(
   label: string,
-  group: { readonly name: string; readonly life: TaskGroup["life"] },
+  group: { readonly name: string; readonly life: TaskGroup["life"]; readonly isLong: boolean },
   random: SeededRandom,
 ): Work {
   const { name, life } = group
   const isLong = life !== "batch" && random.chance(0.85)
-  const dice = random.next()
+  const dice = group.isLong ? 1 : random.next()
   const ms = dice < 0.4 ? [1, 200] : dice < 0.75 ? [200, 4000] : [2000, 40_000]
   const saysReady = random.chance(life === "batch" ? 0.15 : 0.6)
   const isReady = saysReady && random.chance(0.95)

@@ -39,6 +39,8 @@ const formMs = 90_000
 /** From the last fault until everything is over: the longest run, what hangs past its deadline, bookkeeping. */
 const calmMs = 900_000
 const lookMs = 400
+/** By these a leader loses a node that may still work. */
+const losing = ["cut", "oneway", "sleep", "pause", "crash", "transfer"] as const
 
 export async function runEngine(options: EngineOptions): Promise<EngineResult> {
   const engine = new Engine(options)
@@ -60,6 +62,7 @@ class Engine {
   readonly #users: Users
   readonly #faults: Faults
   readonly #isNewest: boolean
+  readonly #moves: boolean
   #truth: Truth = { runs: 0, attempts: 0, verdicts: {}, outcomes: {} }
   #checks = 0
 
@@ -89,9 +92,12 @@ class Engine {
       this.world.add(this.#machine(number, { dice, isSlow }))
     }
     this.#users = new Users(this.world)
-    const drawn = dice.chance(0.3)
-      ? [dice.pick(faultKinds), dice.pick(faultKinds)]
-      : faultKinds.filter(() => dice.chance(0.6))
+    this.#moves = dice.chance(0.25)
+    const drawn = this.#moves
+      ? losing
+      : dice.chance(0.3)
+        ? [dice.pick(faultKinds), dice.pick(faultKinds)]
+        : faultKinds.filter(() => dice.chance(0.6))
     this.#faults = new Faults(
       { world: this.world, ledger: this.#ledger },
       {
@@ -155,7 +161,11 @@ class Engine {
     const { random } = world
     const plans = random.fork()
     this.#faults.begin()
-    const options = { machines: world.machines.length, isNewest: this.#isNewest }
+    const options = {
+      machines: world.machines.length,
+      isNewest: this.#isNewest,
+      moves: this.#moves,
+    }
     for (let count = random.between(1, 8), number = 0; number < count; number++) {
       const plan = randomPlan(`p${number}`, plans, options)
       this.#ledger.know(plan)
