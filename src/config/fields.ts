@@ -186,9 +186,9 @@ export const NodeConfig = z.strictObject({
     help: "how long idempotency keys are remembered",
     fallback: "7",
   }),
-  logMaxMib: z.number().positive().max(1_000_000).optional().register(fieldNotes, {
+  logMax: z.number().positive().max(1_000_000).optional().register(fieldNotes, {
     flag: "--log-max <MiB>",
-    env: "TROUPE_LOG_MAX_MIB",
+    env: "TROUPE_LOG_MAX",
     text: "number",
     rule: "a number of MiB above 0",
     help: "most that is kept of one stream of one job; the rest is dropped, and said",

@@ -129,7 +129,7 @@ function complete(
       blobBytes: (said("keepBlobGib") ?? 20) * 2 ** 30,
       outputBytes: (said("keepLogGib") ?? 10) * 2 ** 30,
     },
-    streamBytesMax: Math.ceil((said("logMaxMib") ?? 256) * 2 ** 20),
+    streamBytesMax: Math.ceil((said("logMax") ?? 256) * 2 ** 20),
     preset,
     timing: {
       tickMs: said("tickMs") ?? timing.tickMs,
