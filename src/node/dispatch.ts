@@ -2,7 +2,7 @@
 import type { Attempt, Ending, Member, PeerRef, Plan, Task } from "../schema/index.ts"
 import type { Scheduler } from "../scheduler/index.ts"
 import {
-  readMembers,
+  readMember,
   readPlan,
   readRun,
   readSession,
@@ -102,7 +102,7 @@ export class Dispatch {
     if (!task || !attempt || attempt.state !== "assigned") return
     const start = { run: ref.run, task: task.name, fence: attempt.fence, attempt: attempt.n }
     if (this.#starts.isUnderWay(start)) return
-    const member = readMembers(tables).find((one) => one.id === attempt.node)
+    const member = readMember(tables, attempt.node)
     const session = readSession(tables, attempt.node)
     if (!member || session?.state !== "up") return
     const launch = startOrder(tables, task, member)
@@ -141,7 +141,7 @@ export class Dispatch {
     const task = readTask(tables, ref)
     const attempt = task && liveAttempt(task)
     if (!task || !attempt || attempt.state === "ended") return
-    const member = readMembers(tables).find((one) => one.id === attempt.node)
+    const member = readMember(tables, attempt.node)
     const plan = readPlan(tables, ref.run)
     const graceMs = (plan && groupOf(plan, ref.group)?.graceMs) ?? 5000
     if (!member) return

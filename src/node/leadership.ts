@@ -6,7 +6,7 @@ import {
   type Scheduler,
 } from "../scheduler/index.ts"
 import { TroupeError } from "../schema/index.ts"
-import { type Applied, readMembers, readTask, type StateEvent } from "../state/index.ts"
+import { type Applied, readMember, readMembers, readTask, type StateEvent } from "../state/index.ts"
 import type { JobRequest } from "../wire/index.ts"
 import { Checkpoints } from "./checkpoints.ts"
 import type { NodeContext } from "./context.ts"
@@ -231,7 +231,7 @@ export class Leadership {
 
   /** The host of a member as its peers dial it: what `${roles.x.address}` becomes. */
   addressOf(id: number): string {
-    const member = readMembers(this.#duty.replica.tables).find((one) => one.id === id)
+    const member = readMember(this.#duty.replica.tables, id)
     for (const address of member?.addresses ?? []) {
       const [, family, host] = address.split("/")
       if ((family === "ip4" || family === "ip6") && host) return host

@@ -1,5 +1,5 @@
 /** The scheduler: indexes kept up by observing writes, decisions computed from them and from what is under way. */
-import type { Plan, Run, Task } from "../schema/index.ts"
+import type { Plan, Run } from "../schema/index.ts"
 import {
   type Command,
   type DecideItem,
@@ -133,11 +133,11 @@ class RowScheduler implements Scheduler {
         continue
       }
       const index = group.next()
-      const task = index === undefined ? undefined : group.task(index)
-      if (index === undefined || task === undefined) {
+      if (index === undefined) {
         throw new Error(`${entry.run.id}/${group.definition.name} waits without a member that does`)
       }
-      if (task.notBefore !== undefined && task.notBefore > input.now) {
+      const task = group.tasks.get(index)
+      if (task?.notBefore !== undefined && task.notBefore > input.now) {
         // A leader whose clock went back: apply would refuse it.
         this.#board.restAgain(group, index, task.notBefore)
         continue
@@ -152,7 +152,9 @@ class RowScheduler implements Scheduler {
         continue
       }
       claims.push(this.#board.claim(group, index, node))
-      placements.push(placementOf(task, node, input))
+      const attempt = task === undefined ? 1 : nextAttempt(task)
+      const ref = { run: run.id, group: definition.name, index }
+      placements.push({ ...ref, attempt, ...placeOn(node, input) })
     }
     queue.restore()
     this.#keep(placements, claims)
@@ -167,16 +169,11 @@ function notHeld({ run, groups }: Entry, { hold }: DecideInput): GroupBoard | un
     : groups.find(({ definition }) => !hold(run.run!, definition.phase))
 }
 
-function placementOf(task: Task, node: NodeBoard, input: PlacementInput): Placement {
-  return {
-    run: task.run,
-    group: task.group,
-    index: task.index,
-    attempt: nextAttempt(task),
-    node: node.id,
-    lease: node.session!.lease,
-    address: input.addressOf(node.id),
-  }
+function placeOn(
+  node: NodeBoard,
+  input: PlacementInput,
+): Pick<Placement, "node" | "lease" | "address"> {
+  return { node: node.id, lease: node.session!.lease, address: input.addressOf(node.id) }
 }
 
 /** Nothing observed yet. */
