@@ -10,6 +10,8 @@ import type { LogSource } from "./log-operations.ts"
 export interface FedLane {
   readonly lane: Lane
   source: LogSource
+  /** Boot-time clock: not before is the leader asked how its attempt stands. */
+  askAgainAt?: number
   /** Where it begins, until the first answer. */
   readonly since?: number | undefined
   readonly lines?: number | undefined
@@ -30,6 +32,8 @@ export interface FeedParts {
   ) => void
   /** Its node has nothing of it, though it has ended. */
   readonly absent: (fed: FedLane) => Promise<void>
+  /** Brings its source up to date. */
+  readonly renew: (fed: FedLane) => Promise<void>
 }
 
 /** Silence of a node that is followed is looked into this often. */
@@ -39,6 +43,8 @@ const sayAwayMs = 2000
 /** So long is waited for one whose past is read. */
 const giveUpMs = 10_000
 const retryMs = { first: 100, most: 2000 }
+/** An attempt of which its node has nothing is looked up this often. */
+const renewMs = 250
 const measureMs = 1500
 
 export class NodeFeed {
@@ -181,7 +187,9 @@ export class NodeFeed {
       return
     }
     if (piece.state === "absent") {
-      if (source.ended) await absent(fed)
+      // What is known of the attempt may be old: it may have ended, and its node let go of it, since.
+      if (!source.ended && follow && this.#isTimeToAsk(fed)) await this.#parts.renew(fed)
+      if (fed.source.ended) await absent(fed)
       else if (!follow) lane.complete = true
       return
     }
@@ -190,6 +198,13 @@ export class NodeFeed {
     const { offset, data, size } = piece
     const state = isEnd ? "ended" : "live"
     lane.put({ state, offset, data, size, points }, { at, aheadMs: this.#aheadMs })
+  }
+
+  #isTimeToAsk(fed: FedLane): boolean {
+    const now = this.#parts.context.parts.clock.boottime()
+    if (now < (fed.askAgainAt ?? 0)) return false
+    fed.askAgainAt = now + renewMs
+    return true
   }
 
   #heard(): void {

@@ -177,6 +177,7 @@ export class MergedLog {
         laneBytes: () => this.#laneBytes(),
         notice: (message, about) => this.#notice(message, about),
         absent: async (fed) => await this.#absent(fed),
+        renew: async (fed) => await this.#renew(fed),
       },
     )
     this.#nodes.set(node, feed)
@@ -245,6 +246,12 @@ export class MergedLog {
       const reason = error instanceof Error ? error.message : String(error)
       this.#notice(`what ${titleOf(fed.lane)} wrote is left out: ${reason}`, { lost: 1 })
     }
+  }
+
+  async #renew(fed: FedLane): Promise<void> {
+    const { task, attempt } = fed.lane.name
+    const now = (await this.#watch.refresh([task])).find((one) => one.attempt === attempt)
+    if (now !== undefined) fed.source = now
   }
 
   /** It may have been collected since; else it is gone. */
