@@ -20,9 +20,10 @@ export async function writeDryRun(
   terminal.tell("Mode: DRY RUN (no processes will be started)")
   for (const warning of plan.warnings) terminal.tell(`warning: ${warning}`)
   const unplaced = plan.placements.filter(({ node }) => node === undefined)
-  for (const { task, rejected } of unplaced) {
+  for (const { task, waiting, rejected } of unplaced) {
     const reasons = rejected.map(({ node, reason }) => `${node}: ${reason}`).join("; ")
-    terminal.tell(`warning: no node fits ${task}${reasons === "" ? "" : ` (${reasons})`}`)
+    const why = waiting ?? reasons
+    terminal.tell(`warning: no node fits ${task}${why === "" ? "" : ` (${why})`}`)
   }
   const path = freePath(join(bundleDir, plan.label))
   mkdirSync(path, { recursive: true })

@@ -30,11 +30,12 @@ export async function planView(
     ...(typeof profile === "string" && { profile }),
     ...(typeof checksum === "string" && { profileChecksum: checksum }),
     timeoutMs: plan.timeoutMs,
-    placements: places.map(({ task, group, node, rejected }) => ({
+    placements: places.map(({ task, group, node, waiting, rejected }) => ({
       task,
       ...(node && { node: node.name }),
       command: commandLine(plan, group),
       after: (groupOf(plan, group)?.after ?? []).map((edge) => `${edge.group} ${edge.on}`),
+      ...(waiting !== undefined && { waiting }),
       rejected: rejected.map((one) => ({ node: one.node, reason: one.reason })),
     })),
     warnings: [

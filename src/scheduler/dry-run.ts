@@ -38,6 +38,7 @@ function dryGroup(board: Board, group: GroupBoard, { firsts, claims }: Trial): D
   const taken: NodeBoard[] = []
   const placed: DryPlacement[] = []
   for (let index = 0; index < definition.count; index++) {
+    if (group.isCarried(index)) continue
     const turn = definition.parallel === undefined ? -1 : index - definition.parallel
     const isTied = to === undefined || anchor !== undefined
     const node = taken[turn] ?? (isTied ? chosen(board, group, lane) : undefined)

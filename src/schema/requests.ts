@@ -103,6 +103,8 @@ export const PlacementView = z.strictObject({
   node: z.string().optional(),
   command: z.array(z.string()),
   after: z.array(z.string()),
+  /** When none fits: why, in one sentence. Absent from an older build. */
+  waiting: z.string().optional(),
   /** Per node that does not fit: the first failing constraint. */
   rejected: z.array(z.strictObject({ node: z.string(), reason: z.string() })),
 })
