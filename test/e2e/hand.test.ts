@@ -89,7 +89,11 @@ describe.skipIf(!hasHosts)("by hand", () => {
     victim.start()
     await new Promise((resolve) => setTimeout(resolve, 5000))
     expect((await one(rest, 3)).nodes.map(({ member }) => member.name)).not.toContain(victim.name)
-    expect((await get<HealthView>(victim, "/health")).status).toBe("joining")
+    const alone = await eventually(
+      "it to be up",
+      async () => await get<HealthView>(victim, "/health"),
+    )
+    expect(alone.status).toBe("joining")
   })
 
   test("expect 3: two found nothing, three found one", async () => {
