@@ -24,7 +24,7 @@ import {
 } from "./kept-outputs.ts"
 import { keeperCommand, keeperProgram } from "./launcher.ts"
 import { KeeperLink } from "./link.ts"
-import { findArtifacts, readContent, readStream } from "./outputs.ts"
+import { findArtifacts, type FoundArtifact, readContent, readStream } from "./outputs.ts"
 import { keeperPaths } from "./paths.ts"
 import type { KeeperStatus, Target } from "./protocol.ts"
 
@@ -49,6 +49,8 @@ export class KeeperClient {
   /** Oldest first; the last one gets the new jobs. */
   #links: KeeperLink[] = []
   #starting: Promise<void> | undefined
+  /** Launches under way: their files may be there before their attempts are known here. */
+  readonly #launching = new Set<LaunchSpec>()
   /** Who waits for an attempt's end, so that a newer one may start. */
   #waiters: (() => void)[] = []
 
@@ -133,6 +135,15 @@ export class KeeperClient {
   }
 
   async launch(spec: LaunchSpec): Promise<KeeperAttempt> {
+    this.#launching.add(spec)
+    try {
+      return await this.#launch(spec)
+    } finally {
+      this.#launching.delete(spec)
+    }
+  }
+
+  async #launch(spec: LaunchSpec): Promise<KeeperAttempt> {
     const current = this.#current
     for (const link of this.#links.slice(0, -1)) {
       const known = await this.#yield(link, spec)
@@ -228,18 +239,19 @@ export class KeeperClient {
       readonly allTimes?: boolean
     },
   ): Promise<OutputPiece> {
-    const known = this.#links
-      .flatMap((link) => [...link.attempts])
-      .find((one) => one.run === name.run && one.task === name.task && one.attempt === name.attempt)
+    const isNamed = (one: Pick<LaunchSpec, "run" | "task" | "attempt">): boolean =>
+      one.run === name.run && one.task === name.task && one.attempt === name.attempt
+    const known = this.#links.flatMap((link) => [...link.attempts]).find(isNamed)
+    const begun = known ?? [...this.#launching].find(isNamed)
     // Looked at before the bytes: what ends in between is complete at the next read.
-    const live = known !== undefined && known.state !== "ended"
-    const sizeMax = live ? known.outputBytesMax : Number.MAX_SAFE_INTEGER
+    const live = begun !== undefined && known?.state !== "ended"
+    const sizeMax = live ? begun.outputBytesMax : Number.MAX_SAFE_INTEGER
     const folders = this.#links.map(({ paths }) => paths).toReversed()
     const piece = await readOutput(folders, name, { ...range, sizeMax })
     if (piece) return { state: live ? "live" : "ended", ...piece }
     const offset = "offset" in range.start ? range.start.offset : 0
     const nothing = { offset, data: new Uint8Array(0), size: 0, points: [] }
-    if (known) return { state: live ? "live" : "ended", ...nothing }
+    if (begun) return { state: live ? "live" : "ended", ...nothing }
     const at = await removedAt(this.#removedFile, name.run)
     return at === undefined
       ? { state: "absent", ...nothing }
@@ -264,10 +276,7 @@ export class KeeperClient {
     for (const { paths } of this.#links) await removeRuns(paths.out, runs)
   }
 
-  async artifacts(
-    target: Target,
-    globs: readonly string[],
-  ): Promise<readonly { path: string; file: string; bytes: number }[]> {
+  async artifacts(target: Target, globs: readonly string[]): Promise<readonly FoundArtifact[]> {
     const { directory } = this.#find(target)
     return directory === undefined ? [] : await findArtifacts(directory, globs)
   }

@@ -54,6 +54,23 @@ describe.each([
     })
   })
 
+  test("who reads along from before the order is told of an end only with all that came before it", async () => {
+    for (let round = 0; round < 10; round++) {
+      const order = world.order(scripts.says("all of it"))
+      const launching = node.port.launch(order)
+      let text = ""
+      for (let state = "absent"; state !== "ended";) {
+        const start = { offset: Buffer.byteLength(text) }
+        const piece = await node.port.tail({ ...order, stream: "stdout" }, { start, max: 1 << 16 })
+        text += Buffer.from(piece.data).toString()
+        state = piece.state
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      expect(text).toBe("all of it")
+      await launching
+    }
+  })
+
   test("the same fence again is the same attempt, also at the same time", async () => {
     const order = world.order(scripts.saysAndStays("once"))
     const [first, second] = await Promise.all([node.port.launch(order), node.port.launch(order)])
