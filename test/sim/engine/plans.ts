@@ -43,6 +43,8 @@ export function randomPlan(label: string, random: SeededRandom, options: PlanOpt
     label,
     timeoutMs: options.moves ? 240_000 : random.pick([12_000, 40_000, 120_000, 240_000]),
     kind: isManifest ? "manifest" : "job",
+    // What the bundle's own description is made of.
+    resolved: { manifest: { run_id: label }, args: {} },
     ...(priority !== undefined && { priority }),
   })
 }

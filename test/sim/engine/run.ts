@@ -65,6 +65,8 @@ class Engine {
   readonly #moves: boolean
   #truth: Truth = { runs: 0, attempts: 0, verdicts: {}, outcomes: {} }
   #checks = 0
+  /** Index of the rows that were checked last. */
+  #lookedAt = 0
 
   constructor({ seed, onLine, kinds }: EngineOptions) {
     this.#seed = seed
@@ -186,7 +188,8 @@ class Engine {
 
   #look(): void {
     const newest = this.#ledger.newest()
-    if (!newest || newest.rows.size === 0) return
+    if (!newest || newest.rows.size === 0 || newest.index === this.#lookedAt) return
+    this.#lookedAt = newest.index
     this.#checks++
     checkRows(newest.rows)
     this.#ledger.judge()
