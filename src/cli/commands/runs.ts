@@ -152,6 +152,12 @@ function runColumns(paint: Paint, now: number): readonly Column<Run>[] {
   ]
 }
 
+/** Of a group with many members nobody reports that one has started: it was told to. */
+function isUntold(view: RunView, task: RunView["tasks"][number]): boolean {
+  const isLarge = (view.groups ?? []).some(({ name, count }) => name === task.group && count > 16)
+  return isLarge && task.state === "active" && task.attempts.at(-1)?.state === "assigned"
+}
+
 function runText(view: RunView, options: { width: number | undefined; paint: Paint }): string {
   const { width, paint } = options
   const lines: (readonly [string, string])[] = [
@@ -185,7 +191,7 @@ function runText(view: RunView, options: { width: number | undefined; paint: Pai
       { title: "TASK", value: (task) => task.name },
       { title: "NODE", value: (task) => task.node },
       { title: "TRIES", value: (task) => task.attempts.length, align: "right" },
-      { title: "STATE", value: taskWords },
+      { title: "STATE", value: (task) => (isUntold(view, task) ? "running" : taskWords(task)) },
     ],
     { width, bold: (text) => paint("bold", text) },
   )
