@@ -24,7 +24,6 @@ import {
   NodeView,
   NodeVitals,
   Output,
-  OutputPosition,
   OutputPositions,
   OutputRecord,
   Phase,

@@ -28,6 +28,17 @@ export function addLogs(program: Command, does: Does): void {
   withRemote(withOutput(logs)).action(does(async () => (await import("./commands/logs.ts")).logs))
 }
 
+export function addArtifacts(runs: Command, does: Does): void {
+  const artifacts = runs
+    .command("artifacts")
+    .description("bring the bundle of a finished run home, with its artifacts")
+    .argument("<run>", "id or label")
+    .option("--out <dir>", "where it is unpacked", "runs")
+  withRemote(withOutput(artifacts)).action(
+    does(async () => (await import("./commands/runs-artifacts.ts")).artifacts),
+  )
+}
+
 function since(text: string): { readonly ms?: number; readonly at?: number } {
   const ms = parseDuration(text)
   if (ms !== undefined && ms >= 0) return { ms }

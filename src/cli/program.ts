@@ -18,7 +18,7 @@ import {
   withRemote,
 } from "./options.ts"
 import type { Session } from "./session.ts"
-import { addLogs } from "./log-words.ts"
+import { addArtifacts, addLogs } from "./log-words.ts"
 import { createTerminal } from "./terminal.ts"
 
 /** How an action hands its exit code out of the parser. */
@@ -200,6 +200,7 @@ function addRuns(program: Command, does: Does): void {
     does(async () => (await import("./commands/runs.ts")).cancel),
   )
   addRetries(runs, does)
+  addArtifacts(runs, does)
   for (const [name, description] of [
     ["pin", "keep a run and its bundle until it is unpinned"],
     ["unpin", "let retention decide about a run again"],

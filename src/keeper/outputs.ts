@@ -38,41 +38,63 @@ export async function readStream(
   }
 }
 
-/** Regular files below the directory that match; nothing that is reached through a link. */
+/** One match; with a problem it does not come home, and why is said. */
+export interface FoundArtifact {
+  readonly path: string
+  readonly file: string
+  readonly bytes: number
+  readonly problem?: string
+}
+
+/** Files below the directory that match, in order; nothing that is reached through a link. Beyond the limit only counted:
+ *  the last one then says how many. */
 export async function findArtifacts(
   directory: string,
   globs: readonly string[],
-): Promise<{ path: string; file: string; bytes: number }[]> {
+): Promise<FoundArtifact[]> {
   const root = await realpath(directory)
-  const found = new Map<string, { path: string; file: string; bytes: number }>()
+  const found = new Map<string, FoundArtifact>()
+  let more = 0
   for await (const match of glob([...globs], { cwd: root })) {
     const file = join(root, match)
     const inside = relative(root, file)
     if (inside === "" || inside === ".." || inside.startsWith(`..${sep}`)) continue
-    const bytes = await regularBytes(file)
-    if (bytes === undefined) continue
     const path = inside.split(sep).join("/")
-    found.set(path, { path, file, bytes })
-    if (found.size > artifactsMax) {
-      throw new TroupeError("ERR_LIMIT", `more than ${artifactsMax} artifacts match`, {
-        what: "artifacts of an attempt",
-        max: artifactsMax,
-      })
-    }
+    if (found.has(path)) continue
+    const what = found.size < artifactsMax ? await lookAt(file, path) : "many"
+    if (what === "many") more++
+    else if (what !== undefined) found.set(path, { path, file, ...what })
   }
-  return [...found.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1))
+  const all = [...found.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1))
+  if (more === 0) return all
+  const problem = `${more} more match; of one task ${artifactsMax} are looked at`
+  return [...all, { path: "…", file: root, bytes: 0, problem }]
 }
 
-async function regularBytes(file: string): Promise<number | undefined> {
+/** Undefined for a folder: what is in it matches by itself. */
+async function lookAt(
+  file: string,
+  path: string,
+): Promise<{ bytes: number; problem?: string } | undefined> {
+  const leftOut = (problem: string) => ({ bytes: 0, problem })
+  // A list of hashes has one line for each name, and a tar's names are text.
+  if (/[\p{Cc}\\]/u.test(path)) return leftOut("its name has control characters or backslashes")
   try {
-    // A link anywhere on the way shows as another real path.
-    if ((await realpath(file)) !== file) return undefined
     const stat = await lstat(file)
-    return stat.isFile() ? stat.size : undefined
+    if (stat.isDirectory()) return undefined
+    if (stat.isSymbolicLink()) return leftOut("it is a link")
+    // A link anywhere on the way shows as another real path.
+    if ((await realpath(file)) !== file) return leftOut("a link leads to it")
+    return stat.isFile() ? { bytes: stat.size } : leftOut("it is no regular file")
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    // Removed meanwhile, or a link that leads nowhere.
-    if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") return undefined
+    // Whatever bytes a name has, what we get of it is text.
+    const isText = !path.includes("\ufffd")
+    if (code === "ENOENT") {
+      return leftOut(isText ? "it was removed meanwhile" : "its name is no UTF-8")
+    }
+    if (code === "ELOOP" || code === "ENOTDIR") return leftOut("a link leads to it")
+    if (code === "EACCES" || code === "EPERM") return leftOut(`it may not be read (${code})`)
     throw error
   }
 }

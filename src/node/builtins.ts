@@ -11,6 +11,8 @@ import {
   TroupeError,
   type Work,
 } from "../schema/index.ts"
+import { outputsMax } from "../wire/index.ts"
+import { keepArtifacts } from "./artifacts.ts"
 import { groupOf, liveAttempt, resolveLaunch, type RunRows } from "./launch.ts"
 import { encodeTimes, timesFolder } from "./log-times.ts"
 import type { BundleInput, Parts } from "./parts.ts"
@@ -83,6 +85,8 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
   const outputs: Output[] = []
   const { rows, self, parts } = context
   const globs = groupOf(rows.plan, group)?.artifacts ?? []
+  // So that the streams of all of them fit into the report, however many artifacts one has.
+  const others = 4 * rows.run.tasks.filter((task) => task.group === group).length
   for (const task of rows.run.tasks) {
     const attempt = liveAttempt(task)
     if (task.group !== group || attempt?.node !== self) continue
@@ -106,12 +110,13 @@ async function collect(group: string, context: BuiltinContext): Promise<BuiltinR
       outputs.push(await keep(`${folder}/${stream}`, parts.keeper.content(file), parts))
     }
     outputs.push(...(await timesOf({ ...target, attempt: held.attempt }, parts)))
-    for (const artifact of await parts.keeper.artifacts(target, globs)) {
-      if (reserved.has(artifact.path)) continue
-      outputs.push(
-        await keep(`${folder}/${artifact.path}`, parts.keeper.content(artifact.file), parts),
-      )
-    }
+    const artifacts = await parts.keeper.artifacts(target, globs)
+    outputs.push(
+      ...(await keepArtifacts(
+        { folder, artifacts, room: outputsMax - outputs.length - others },
+        parts,
+      )),
+    )
   }
   return { outputs }
 }
@@ -128,9 +133,6 @@ async function timesOf(
   const content = Buffer.from(encodeTimes({ stdout, stderr }))
   return [await keep(`${timesFolder}${target.task}.json`, [content], parts)]
 }
-
-/** Names in a role's folder that the bundle itself writes. */
-const reserved = new Set(["stdout.log", "stderr.log", "role_meta.json"])
 
 /** Brings every output here, adds the describing files, and makes the second copy. */
 async function layOut(context: BuiltinContext): Promise<BuiltinResult> {

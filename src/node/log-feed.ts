@@ -53,6 +53,8 @@ export class NodeFeed {
   readonly #parts: FeedParts
   readonly #fed = new Set<FedLane>()
   readonly #drained: Bell
+  /** Attempts of which it was said that they were removed: both streams were. */
+  readonly #told = new Set<string>()
   /** By which its clock is ahead of ours, ms. */
   #aheadMs = 0
   #measured: Promise<number> | undefined
@@ -174,7 +176,9 @@ export class NodeFeed {
     const { follow, notice, absent } = this.#parts
     if (piece.state === "removed") {
       const when = new Date(piece.removedAt ?? at).toISOString()
-      if (source.startedAt !== undefined && lane.name.stream === "stdout") {
+      const key = `${lane.name.task}/${lane.name.attempt}`
+      if (source.startedAt !== undefined && !this.#told.has(key)) {
+        this.#told.add(key)
         notice(
           `what ${titleOf(lane)} wrote was removed from ${this.#node} by retention at ${when}`,
           {

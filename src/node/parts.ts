@@ -265,11 +265,12 @@ export interface Keeper {
   dropKept(runs: ReadonlySet<string>): Promise<void>
   /** A file that this door named (stdout, stderr, an artifact), in chunks of at most 256 KiB. */
   content(file: string): AsyncIterable<Uint8Array>
-  /** Files of the attempt's directory that match, with forward-slash relative paths. Links are not followed. */
+  /** Files of the attempt's directory that match, with forward-slash relative paths. Links are not followed. What has a
+   *  problem cannot come home. */
   artifacts(
     target: { run: string; task: string; fence: number },
     globs: readonly string[],
-  ): Promise<readonly { path: string; file: string; bytes: number }[]>
+  ): Promise<readonly { path: string; file: string; bytes: number; problem?: string }[]>
 }
 
 // ---------------------------------------------------------------- bundles

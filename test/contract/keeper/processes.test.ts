@@ -156,14 +156,42 @@ test("artifacts are regular files by glob; links and what lies behind them are l
   symlinkSync(secret, join(seen.directory!, "a", "link"))
   symlinkSync(join(secret, "key.txt"), join(seen.directory!, "key.txt"))
   const found = await node.port.artifacts(order, ["**/*.txt", "a/link/*", "../../**/key.txt"])
-  expect(found.map(({ path, bytes }) => [path, bytes])).toEqual([
+  expect(found.map(({ path, bytes, problem }) => [path, problem ?? bytes])).toEqual([
     ["a/b/two.txt", 3],
+    ["a/link/key.txt", "a link leads to it"],
     ["a/one.txt", 2],
+    ["key.txt", "it is a link"],
+    ["p.txt", "it is no regular file"],
   ])
   const behind = node.port.content(join(seen.directory!, "key.txt"))
   await expect(drain(behind)).rejects.toMatchObject({ code: "ERR_STORAGE" })
   const outside = node.port.content("/etc/hostname")
   await expect(drain(outside)).rejects.toMatchObject({ code: "ERR_FORBIDDEN" })
+})
+
+test("artifacts with strange names, and ten thousand and more: each comes home or is said", async () => {
+  const { order, seen } = await run(
+    shell("mkdir many; cd many; seq -f 'file-%g.txt' 10050 | xargs touch"),
+    { directory: true },
+  )
+  await node.ending(order)
+  const strange = join(seen.directory!, "strange")
+  mkdirSync(strange)
+  writeFileSync(join(strange, "ünïcode 日本.txt"), "fine")
+  writeFileSync(join(strange, "two\nlines.txt"), "")
+  writeFileSync(
+    Buffer.concat([Buffer.from(`${strange}/`), Buffer.from([0x61, 0xff, 0x2e, 0x74, 0x78, 0x74])]),
+    "",
+  )
+  const some = await node.port.artifacts(order, ["strange/*"])
+  expect(some.map(({ path, bytes, problem }) => [path, problem ?? bytes]).toSorted()).toEqual([
+    ["strange/a\ufffd.txt", "its name is no UTF-8"],
+    ["strange/two\nlines.txt", "its name has control characters or backslashes"],
+    ["strange/ünïcode 日本.txt", 4],
+  ])
+  const many = await node.port.artifacts(order, ["many/*.txt"])
+  expect(many.filter(({ problem }) => problem === undefined)).toHaveLength(10_000)
+  expect(many.at(-1)!.problem).toBe("50 more match; of one task 10000 are looked at")
 })
 
 test("output past the cap is cut with an honest marker, and the job runs on", async () => {

@@ -2,7 +2,7 @@
  *  that are away. */
 import { beforeEach, expect, test } from "vitest"
 import type { MergedQuery, MergedRecord } from "../../../src/node/index.ts"
-import { type Run, SubmitRun } from "../../../src/schema/index.ts"
+import { type Run, SubmitJob, SubmitRun } from "../../../src/schema/index.ts"
 import type { Machine } from "../../sim/cluster/machine.ts"
 import { formed, runsOf } from "../../sim/cluster/verify.ts"
 import { World } from "../../sim/cluster/world.ts"
@@ -182,4 +182,28 @@ test("whoever reads no further holds nothing but his own reading up", async () =
   await finished(run)
   stop.abort(new Error("seen enough"))
   await expect(world.clock.drive(records.next())).rejects.toThrow("seen enough")
+})
+
+test("a job's output stays on its node when nobody remembers its attempts, until retention takes it", async () => {
+  const signal = world.clock.timeoutSignal(20_000, "a submission")
+  const job = SubmitJob.parse({ command: ["work"], name: "one", count: 2 })
+  const caller = { principal: "anonymous", key: "job" }
+  const { run } = await world.clock.drive(leader.node!.submitJob(job, caller, { signal }))
+  await finished(run.id)
+  // Forgotten by every keeper: only the files are left.
+  await world.until("forgotten", minute, () =>
+    world.machines.every((machine) => machine.keeper.list().length === 0),
+  )
+  await world.pass(2 * minute)
+  const lost = others[0]!
+  const records = await all(run.id, {}, lost)
+  expect(text(records)).toHaveLength(2 * lines)
+  expect(records.at(-1)).toMatchObject({ type: "end", lost: 0 })
+  for (const machine of world.machines) machine.keeper.dropKept(new Set([run.id]))
+  const gone = await all(run.id)
+  expect(text(gone)).toEqual([""])
+  const notices = gone.flatMap((record) => (record.type === "notice" ? [record.message] : []))
+  expect(notices).toHaveLength(2)
+  expect(notices[0]).toMatch(/^what job\[\d\] wrote was removed from n\d by retention at \d{4}-/)
+  expect(gone.at(-1)).toMatchObject({ type: "end", lost: 2 })
 })
