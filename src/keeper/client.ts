@@ -151,7 +151,8 @@ export class KeeperClient {
     }
     const { attempt } = await current.call({ op: "launch", spec }, "attempt")
     current.note(attempt)
-    return attempt
+    // Its end may have come in the same breath as the answer, and is newer.
+    return current.find(attempt) ?? attempt
   }
 
   /** What an older keeper does about a new order: it knows that very attempt, or ends an older one of the task first. */

@@ -54,6 +54,20 @@ describe.each([
     })
   })
 
+  test("an answer to an order is never older than what was told of it before", async () => {
+    const ended = new Set<number>()
+    node.port.onChange(({ fence, state }) => {
+      if (state === "ended") ended.add(fence)
+    })
+    const orders = Array.from({ length: 40 }, () => world.order(scripts.exits(0)))
+    await Promise.all(
+      orders.map(async (order) => {
+        const seen = await node.port.launch(order)
+        if (ended.has(order.fence)) expect(seen.state).toBe("ended")
+      }),
+    )
+  })
+
   test("who reads along from before the order is told of an end only with all that came before it", async () => {
     for (let round = 0; round < 10; round++) {
       const order = world.order(scripts.says("all of it"))
