@@ -76,7 +76,6 @@ async function lookAt(
   file: string,
   path: string,
 ): Promise<{ bytes: number; problem?: string } | undefined> {
-  const leftOut = (problem: string) => ({ bytes: 0, problem })
   // A list of hashes has one line for each name, and a tar's names are text.
   if (/[\p{Cc}\\]/u.test(path)) return leftOut("its name has control characters or backslashes")
   try {
@@ -97,6 +96,10 @@ async function lookAt(
     if (code === "EACCES" || code === "EPERM") return leftOut(`it may not be read (${code})`)
     throw error
   }
+}
+
+function leftOut(problem: string): { bytes: number; problem: string } {
+  return { bytes: 0, problem }
 }
 
 /** The bytes of an output file or an artifact. Of an attempt that never started: none. */
