@@ -144,7 +144,7 @@ export function viewOf(
 }
 
 /** Tasks of a view that leaves some out, and of each kind of them. */
-export const tasksShownMax = 200
+const tasksShownMax = 200
 const tasksOfKindMax = 50
 
 /** One group as its rows have it. */
