@@ -21,7 +21,7 @@ export interface Ask {
   readonly isTied: boolean
 }
 
-export const nothingUsed: Use = { slots: 0, cores: 0, memoryBytes: 0, gpus: 0, isLasting: false }
+const nothingUsed: Use = { slots: 0, cores: 0, memoryBytes: 0, gpus: 0, isLasting: false }
 
 export function askOf(group: TaskGroup): Ask {
   const { needs } = group
