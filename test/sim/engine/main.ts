@@ -1,11 +1,17 @@
 /** `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--trace]`: K worlds from seed S on; exit 1 when one breaks. */
 import { parseArgs } from "node:util"
-import { runAsProcess, seedRange, UsageError, wholeNumber } from "../../support/command-line.ts"
+import {
+  numberFrom,
+  runAsProcess,
+  seedRange,
+  UsageError,
+  wholeNumber,
+} from "../../support/command-line.ts"
 import { faultKinds } from "./faults.ts"
 import { runEngine } from "./run.ts"
 
-const usage = `node test/sim/engine/main.ts [--seed S] [--seeds K] [--lines L] [--faults KIND,…] [--trace] [--verbose] [--keep-going]
-  K worlds (100) from seed S (1) on: plans of every shape, hosts that crash, sleep and lose each other
+const usage = `node test/sim/engine/main.ts [--seed S] [--seeds K | --minutes T] [--lines L] [--faults KIND,…] [--trace] [--verbose] [--keep-going]
+  K worlds (100), or as many as fit in T minutes, from seed S (1) on: plans of every shape, hosts that crash, sleep and lose each other
   a failure shows L lines of log (80); faults: ${faultKinds.join(", ")}
   exit 0: all hold; 1: one breaks, or nothing was tried; 2: wrong arguments`
 
@@ -27,7 +33,8 @@ await runAsProcess(usage, async (args) => {
     args: [...args],
     options: {
       seed: { type: "string", default: "1" },
-      seeds: { type: "string", default: "100" },
+      seeds: { type: "string" },
+      minutes: { type: "string", default: "0" },
       lines: { type: "string", default: "80" },
       faults: { type: "string" },
       trace: { type: "boolean", default: false },
@@ -35,7 +42,10 @@ await runAsProcess(usage, async (args) => {
       "keep-going": { type: "boolean", default: false },
     },
   })
-  const { first, count } = seedRange(values)
+  const minutes = numberFrom("minutes", values.minutes, { min: 0 })
+  const most = minutes > 0 ? "1000000000" : "100"
+  const { first, count } = seedRange({ seed: values.seed, seeds: values.seeds ?? most })
+  const end = minutes > 0 ? performance.now() + minutes * 60_000 : Infinity
   const lines = wholeNumber("lines", values.lines, { min: 0 })
   const kinds = values.faults?.split(",").map((name) => {
     const kind = faultKinds.find((one) => one === name)
@@ -56,7 +66,8 @@ await runAsProcess(usage, async (args) => {
   }
   let failed = 0
   let tried = 0
-  for (let seed = first; seed < first + count; seed++) {
+  let virtualMs = 0
+  for (let seed = first; seed < first + count && performance.now() < end; seed++) {
     const result = await runEngine({
       seed,
       lines,
@@ -64,6 +75,7 @@ await runAsProcess(usage, async (args) => {
       ...(values.trace && { onLine: (line: string) => console.log(line) }),
     })
     tried++
+    virtualMs += result.virtualMs
     if (values.verbose) {
       console.log(JSON.stringify({ ...result, faults: Object.fromEntries(result.faults) }))
     }
@@ -79,7 +91,9 @@ await runAsProcess(usage, async (args) => {
     failed++
     if (!values["keep-going"]) break
   }
-  console.log(`${tried - failed} of ${tried} seeds hold: ${show(sums)}`)
+  console.log(
+    `${tried - failed} of ${tried} seeds hold, ${Math.round(virtualMs / 3_600_000)} hours: ${show(sums)}`,
+  )
   console.log(
     `  verdicts: ${show(verdicts)}\n  endings: ${show(outcomes)}\n  faults: ${show(faults)}`,
   )
