@@ -1,6 +1,7 @@
 /** `troupe job run`: one command on some node, its output as it comes, its verdict as the exit code. */
 import { randomUUID } from "node:crypto"
 import type { Client } from "../../client/index.ts"
+import type { Timer } from "../../platform/index.ts"
 import type { RunEvent, RunView, SubmitJobInput } from "../../schema/index.ts"
 import { bringHome } from "../bring-home.ts"
 import { connect } from "../connect.ts"
@@ -34,6 +35,8 @@ const dayMs = 24 * 3_600_000
 /** A run ends by itself at its deadline; this is for a cluster that cannot even say so. */
 const marginMs = 10 * 60_000
 const timeoutMsDefault = 7 * dayMs
+/** After its run is over, output that is silent for so long is not waited for. */
+const outputMarginMs = 10_000
 
 export async function jobRun(
   session: Session,
@@ -135,20 +138,22 @@ class Job {
     const limit = clock.timeoutSignal(limitMs, `run ${run.label}`)
     const signal = AbortSignal.any([interrupted.signal, limit])
     // Data for programs has standard output for itself; the output of the job is read by `troupe logs`.
-    const pouring = format === "table" ? this.#pour(run, signal) : undefined
+    const over = Promise.withResolvers<void>()
+    const pouring = format === "table" ? this.#pour(run, signal, over.promise) : undefined
     const following = follow(client, run, {
       clock,
       signal,
       onEvent: (event) => this.#onEvent(event),
       onView: (view) => this.#onView(view),
-    })
+    }).finally(() => over.resolve())
     const [last] = await Promise.all([following, pouring])
     return await this.#conclude(last)
   }
 
   /** Everything that its members write, in one stream; a single one's as if it ran here. */
-  async #pour(run: RunView, signal: AbortSignal): Promise<void> {
+  async #pour(run: RunView, signal: AbortSignal, over: Promise<void>): Promise<void> {
     const { client, request } = this.#work
+    const { clock } = this.#session
     const count = request.count ?? 1
     const printer = createPrinter(this.#session.terminal, {
       timestamps: false,
@@ -156,7 +161,38 @@ class Job {
       both: true,
       cells: `job[${count - 1}]`.length,
     })
-    await pourOutput(client.output(run.id, { tasks: ["job"], follow: true, signal }), printer)
+    const enough = new AbortController()
+    const until = AbortSignal.any([signal, enough.signal])
+    const source = client.output(run.id, { tasks: ["job"], follow: true, signal: until })
+    /** Boot-time clock; undefined while what came is being written. */
+    let waitsSince: number | undefined = clock.boottime()
+    const parts = async function* () {
+      for await (const part of source) {
+        waitsSince = undefined
+        yield part
+        waitsSince = clock.boottime()
+      }
+    }
+    // The run has its verdict, and a node that is away may never come back with its share.
+    let timer: Timer | undefined
+    let isWritten = false
+    void over.then(() => {
+      if (isWritten) return
+      const begun = clock.boottime()
+      timer = clock.every(1000, () => {
+        const since = waitsSince === undefined ? undefined : Math.max(waitsSince, begun)
+        if (since !== undefined && clock.boottime() - since > outputMarginMs) enough.abort()
+      })
+    })
+    try {
+      await pourOutput(parts(), printer)
+    } catch (error) {
+      if (!enough.signal.aborted || signal.aborted) throw error
+      printer.tell(`output that has not come by now is left out; see: troupe logs ${run.id}`)
+    } finally {
+      isWritten = true
+      timer?.cancel()
+    }
   }
 
   #onEvent(event: RunEvent): void {
