@@ -13,6 +13,7 @@ const lostLeaderMs = 6000
 /** Operations that a second performance does not change: safe to ask again after a loss. */
 const repeatable = new Set([
   "submitRun",
+  "submitPlan",
   "planRun",
   "submitJob",
   "planJob",
