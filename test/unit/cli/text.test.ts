@@ -8,20 +8,11 @@ import {
   formatTime,
   parseDuration,
 } from "../../../src/cli/duration.ts"
-import { createLines } from "../../../src/cli/lines.ts"
 import { renderTable } from "../../../src/cli/table.ts"
 import { pad, safeLine, textWidth, truncate } from "../../../src/cli/width.ts"
 
 function red(text: string): string {
   return `\u001b[31m${text}\u001b[39m`
-}
-
-function linesOf(pieces: readonly Uint8Array[]): string[] {
-  const lines: string[] = []
-  const reader = createLines((line) => lines.push(line))
-  for (const piece of pieces) reader.write(piece)
-  reader.end()
-  return lines
 }
 
 describe("width", () => {
@@ -147,24 +138,5 @@ describe("durations", () => {
       "1.2 KiB",
       "34 MiB",
     ])
-  })
-})
-
-describe("lines", () => {
-  test("however the bytes are cut, the lines are the same", () => {
-    const text = "eins\nzwö\r\n\n日本語"
-    const bytes = new TextEncoder().encode(text)
-    fc.assert(
-      fc.property(fc.array(fc.nat({ max: bytes.length }), { maxLength: 6 }), (cuts) => {
-        const at = [0, ...cuts.toSorted((a, b) => a - b), bytes.length]
-        const pieces = at.slice(1).map((end, index) => bytes.subarray(at[index], end))
-        expect(linesOf(pieces)).toEqual(["eins", "zwö", "", "日本語"])
-      }),
-    )
-  })
-
-  test("a line without an end is cut before it fills the memory", () => {
-    const lines = linesOf([new Uint8Array(200 * 1024).fill(97)])
-    expect(lines.map((line) => line.length)).toEqual([65_536, 65_536, 65_536, 8192])
   })
 })
