@@ -136,7 +136,7 @@ function onScreen(screen: ScreenBytes, piece: Uint8Array, isEnded: boolean): str
 }
 
 /** The same task has the same colour in every call. */
-export function colourOf(task: string): Colour {
+function colourOf(task: string): Colour {
   let hash = 0
   for (const character of task) hash = (hash * 31 + character.codePointAt(0)!) >>> 0
   return colours[hash % colours.length]!

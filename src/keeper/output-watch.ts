@@ -115,7 +115,7 @@ function isoTime(at: number): string {
 }
 
 /** The same when an earlier keeper may have cut it. */
-export function unknownCutMarker(keptBytes: number): string {
+function unknownCutMarker(keptBytes: number): string {
   return (
     `\n[troupe: output has the ${keptBytes} bytes that it may have; ` +
     "whether more was dropped is not known, as the keeper was restarted]\n"
