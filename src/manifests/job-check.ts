@@ -14,7 +14,7 @@ const textBytesMax = 128 * 1024
 const labelPattern = /^[A-Za-z0-9._-]{1,128}$/
 const variablePattern = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** What a bundle holds is brought to one node. */
-export const bundledCountMax = 1
+const bundledCountMax = 1
 
 type Report = (path: string, message: string) => void
 
