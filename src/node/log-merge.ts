@@ -51,16 +51,25 @@ export class Merge {
     if (speaker?.lane.isInLine && !(speaker.lane.complete && speaker.lane.buffered === 0)) {
       if (speaker.lane.buffered > 0) return this.#say(speaker.lane, now)
       const left = speaker.at + lineMs - now
-      if (left > 0 && !speaker.lane.away) return { waitMs: left }
+      if (left > 0 && !speaker.lane.away) {
+        this.#waitingSince(this.#first(), now)
+        return { waitMs: left }
+      }
     }
     const first = this.#first()
     if (!first) return { waitMs: Number.POSITIVE_INFINITY }
     const { at } = first.head()!
-    const since = this.#waiting.get(first) ?? now
-    this.#waiting.set(first, since)
+    const since = this.#waitingSince(first, now)
     const left = this.#patient ? Number.POSITIVE_INFINITY : since + holdMs - now
     if (left > 0 && this.#isAwaited(at)) return { waitMs: left }
     return this.#say(first, now)
+  }
+
+  /** Whoever has something to say waits from then on, also while another ends its line. */
+  #waitingSince(lane: Lane | undefined, now: number): number {
+    const since = (lane && this.#waiting.get(lane)) ?? now
+    if (lane) this.#waiting.set(lane, since)
+    return since
   }
 
   #say(lane: Lane, now: number): Merged {
