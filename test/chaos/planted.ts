@@ -18,7 +18,8 @@ export const planted: Readonly<Record<string, Planted>> = {
   "second-run": {
     what: "the same key makes a second run",
     file: "src/state/runs.ts",
-    find: 'if (submitted.key !== "" && known !== undefined) {',
-    replace: "if (known !== undefined && known.bodyHash !== submitted.bodyHash) {",
+    find: "  const known = knownRequest(draft, submitted)\n  if (known !== undefined) return known\n",
+    replace:
+      "  const known = knownRequest(draft, submitted)\n  if (known?.ok === false) return known\n",
   },
 }

@@ -1,6 +1,7 @@
 /** The bug bank is whole, and each of its bugs can still be planted: `npm run mutants` then shows that the tests notice. */
 import { existsSync } from "node:fs"
 import { expect, test } from "vitest"
+import { planted } from "../../chaos/planted.ts"
 import { bugCount, mutants } from "../../mutants/bank.ts"
 import { type Mutant, mutate } from "../../mutants/mutant.ts"
 import { sourceText } from "../../mutants/scratch.ts"
@@ -19,6 +20,11 @@ test.each(mutants)("$id can be planted, and its tests are there", async (mutant)
     (file) => !existsSync(new URL(`../../../${file}`, import.meta.url)),
   )
   expect(missing).toEqual([])
+})
+
+test.each(Object.entries(planted))("%s can be planted for a chaos run", async (_, bug) => {
+  const text = await sourceText(bug.file)
+  expect(text.split(bug.find)).toHaveLength(2)
 })
 
 test("a text that is gone, or is there twice, is an error and not a bug", () => {
