@@ -87,7 +87,7 @@ export async function cancel(
   await printRun(session, format, view)
   const { terminal } = session
   if (view.state === "finished") terminal.tell(`it had ended before: ${view.verdict ?? "unknown"}`)
-  else terminal.tell(`cancelling; wait for its bundle with: troupe runs wait ${view.id}`)
+  else terminal.tell(`cancelling; wait for its end with: troupe runs wait ${view.id}`)
   return exitCodes.ok
 }
 

@@ -56,6 +56,29 @@ test.each(losses)(
   },
 )
 
+test.each([
+  ["wait", /was started on n\d, which has not answered for \d+ s; .*declare-dead n\d/],
+  ["fail", /was started on n\d, which has not answered for \d+ s; it is lost if/],
+] as const)("explain says that a run waits for a node that is away: %s", async (onLoss, reason) => {
+  const stage = await Stage.open(3, () => ({ durationMs: longMs }))
+  const run = await stage.submit([aJob({ onLoss })])
+  const first = await stage.world.until("a start", minute, () =>
+    stage.seen.find(({ kind }) => kind === "start"),
+  )
+  const { world } = stage
+  const leader = stage.leader
+  const explained = async (): Promise<readonly string[]> => {
+    const signal = world.clock.timeoutSignal(minute, "a question")
+    const asked = leader.node!.explainRun(run, undefined, { signal })
+    return (await world.clock.drive(asked)).tasks.map((task) => task.reason)
+  }
+  expect(await explained()).toEqual([])
+  const victim = world.machines.find(({ name }) => name === first.machine)!
+  victim.kill()
+  await world.pass(3000)
+  expect(await explained()).toEqual([expect.stringMatching(reason)])
+})
+
 test("requeue: the leader that is cut off ends its own, too", async () => {
   const { stage, victim } = await movable()
   const { world } = stage
