@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { mkdirSync, rmSync, statfsSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import type { NodeView, RunView } from "../../src/schema/index.ts"
+import type { HealthView, NodeView, RunView } from "../../src/schema/index.ts"
 import { processesWith } from "../chaos/job-stories.ts"
 import { type Cluster, eventually, finished, get, type Node, startCluster } from "./cluster.ts"
 import { hasHosts } from "./hosts.ts"
@@ -165,6 +165,11 @@ describe.skipIf(!hasHosts)("jobs that behave badly", () => {
     const { bavail, bsize } = statfsSync(small.data)
     const bytes = Math.floor(bavail * bsize - (1 - nearlyFullShare) * diskBytes)
     execFileSync("fallocate", ["-l", String(bytes), filler()])
+    // A start that comes before the node has said so is still taken.
+    await eventually("the leader to know", async () => {
+      const { nodes } = await get<HealthView>(entry, "/health")
+      return nodes.find(({ name }) => name === small.name)?.full
+    })
     const job = await submit(small, "true")
     const why = await eventually("a reason", async () => {
       const { stdout } = await troupe(entry, "explain", job.run)
